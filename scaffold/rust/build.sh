@@ -16,7 +16,7 @@ esac
 
 die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 
-command -v cargo >/dev/null || die "cargo is not installed; install Rust, version 1.85 or later, from https://rustup.rs"
+command -v cargo >/dev/null || die "cargo is not installed; install Rust, version 1.88 or later, from https://rustup.rs"
 has_target() { ls "$("${RUSTC:-rustc}" --print target-libdir --target $target 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; }
 if ! has_target; then
   # The agent's plugins/build.sh may have made a private toolchain.

@@ -64,7 +64,7 @@ fn missing_build_tool_is_reported_with_remedy() {
         symlink(found.into_iter().find(|path| path.exists()).expect(tool), tools.join(tool)).expect("linked");
     }
     for (language, why) in [
-        ("rust", "build.sh: cargo is not installed; install Rust, version 1.85 or later, from https://rustup.rs\n"),
+        ("rust", "build.sh: cargo is not installed; install Rust, version 1.88 or later, from https://rustup.rs\n"),
         (
             "python",
             "build.sh: componentize-py is not installed; run 'python3 -m venv .venv && .venv/bin/pip install -r \
