@@ -68,8 +68,8 @@ impl DefaultGrants {
         let mut grants = Self { patterns: HashMap::new(), depth: 0 };
         for grant in all() {
             for path in expand(grant.path) {
-                let Parts { depth, .. } = Parts::new(&path);
-                let first = Parts::new(&path).first_of_name();
+                let parts = Parts::new(&path);
+                let (depth, first) = (parts.depth, parts.first_of_name());
                 let (Some(first), Ok(pattern)) = (first, Pattern::new(path)) else { continue };
                 grants.depth = grants.depth.max(depth);
                 let patterns = grants.patterns.entry((beginning(grant.path), depth)).or_default();

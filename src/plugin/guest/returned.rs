@@ -1,4 +1,4 @@
-//! What a guest's `collect` returns, as it is taken out of the guest's memory. The types that are generated from the WIT have a
+//! The result of a guest's `collect`, as it is taken out of the guest's memory. The types that are generated from the WIT have a
 //! vector for each metric and two strings for each label, of which a plugin may have a hundred thousand; these have one string for
 //! all. A benchmark with ten thousand series (`benches/scrape.rs`) spent half of its time in those strings.
 
@@ -66,7 +66,7 @@ impl LabelSet for MetricLabels<'_> {
 }
 
 impl Metrics {
-    /// How many there are.
+    /// The number of metrics.
     pub(crate) fn len(&self) -> usize {
         self.values.len()
     }
@@ -123,7 +123,7 @@ const _: () = assert!(2 * String::SIZE32 == metrics::Label::SIZE32, "a label is 
 
 /// Texts that are being taken out.
 struct Texts {
-    /// Whether the guest's texts are.
+    /// Whether the guest's strings are UTF-8.
     is_utf_8: bool,
     bytes: Vec<u8>,
     ends: Vec<u32>,
@@ -148,7 +148,8 @@ impl Texts {
     /// The texts in one, and their ends. An error if one of them is not UTF-8: all are looked at together, and each has to end where
     /// a character does.
     fn finish(self) -> Result<(String, Vec<u32>)> {
-        let text = String::from_utf8(self.bytes)?;
+        // Without the bytes, which the error would keep.
+        let text = String::from_utf8(self.bytes).map_err(|error| error.utf8_error())?;
         if !self.ends.iter().all(|&end| text.is_char_boundary(end as usize)) {
             bail!("incomplete utf-8 byte sequence at the end of a string");
         }
@@ -170,7 +171,7 @@ fn elements<'a, T: ComponentType>(context: &mut LiftContext<'a>, [at, length]: [
     if at % T::ALIGN32 == 0 { Ok(list) } else { bail!("list pointer is not aligned") }
 }
 
-/// So many elements of this size in the guest's memory.
+/// The bytes of `length` elements of `size` bytes in the guest's memory.
 fn slice<'a>(context: &LiftContext<'a>, [at, length]: [u32; 2], size: usize, what: &str) -> Result<&'a [u8]> {
     let bytes = (length as usize).checked_mul(size);
     let found = bytes.and_then(|bytes| context.memory().get(at as usize..)?.get(..bytes));
@@ -295,7 +296,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn metrics_come_out_as_they_went_in(
+        fn lifted_metrics_equal_the_lowered_ones(
             all in prop::collection::vec(any_metric(), 0..6),
             encoding in prop::sample::select(vec!["utf8", "utf16", "latin1+utf16"]),
         ) {

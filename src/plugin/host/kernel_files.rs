@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::own_tasks;
 
 /// The longest that an operation may hold up the guest thread without a consequence: a hundred times as long as most take, and
-/// short beside the 20 ms for which a sample waits at least. Time in which the thread had no processor does not count: on a busy
-/// host that would make all kinds slow, and reading them on another thread costs twice as much.
+/// short beside the 20 ms for which a sample waits at least. An operation in which the thread neither worked for that long nor waited does
+/// not count: it had no processor, and on a busy host that would make all kinds slow, which costs twice as much.
 const SLOW: Duration = Duration::from_millis(5);
 
 /// How long a kind is slow after an operation that was. One operation in ten minutes that holds up other plugins is no burden,
@@ -119,6 +119,7 @@ impl KernelFile {
         let end = stopwatch.lap();
         let took = end.saturating_duration_since(start);
         // A thread that was ready to run all the time, and had no processor, has waited for the host and not for the kernel's file.
+        // Earlier operations of its turn count as well: there is at most a millisecond of them.
         if took > SLOW && stopwatch.has_worked_or_waited() {
             SLOW_KINDS.record(self, took, since_origin(end));
         }
@@ -131,7 +132,7 @@ impl KernelFile {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopwatch {
     now: Instant,
-    /// What the thread had used at the start, or after other work.
+    /// The thread's usage at the start.
     usage: Option<ThreadUsage>,
 }
 
@@ -145,7 +146,7 @@ impl Stopwatch {
         self.now
     }
 
-    /// Begins anew, after other work.
+    /// Restarts, after other work.
     pub(crate) fn restart(&mut self) -> Instant {
         *self = Self::start();
         self.now
@@ -157,23 +158,28 @@ impl Stopwatch {
         self.now
     }
 
-    /// Whether the thread has used the processor for long, or has waited for something else than the processor, since this was
-    /// asked last. True where the system does not say.
+    /// Whether the thread has worked for long, or has waited for something else than a processor, since this was asked last. True
+    /// where the system does not say.
     fn has_worked_or_waited(&mut self) -> bool {
         let before = std::mem::replace(&mut self.usage, ThreadUsage::read());
-        let both = before.zip(self.usage);
-        both.is_none_or(|(before, now)| {
-            now.waits != before.waits || now.processor.saturating_sub(before.processor) > SLOW
-        })
+        before.zip(self.usage).is_none_or(|(before, now)| now.is_held_up_since(before))
     }
 }
 
-/// What a thread has used so far.
+/// The usage of a thread so far.
 #[derive(Debug, Clone, Copy)]
 struct ThreadUsage {
     processor: Duration,
     /// How many times it has given up the processor in order to wait.
     waits: i64,
+}
+
+impl ThreadUsage {
+    /// Whether there is more work than an operation may have, or a wait. A processor that a hypervisor takes away counts as work
+    /// on a host that does not know of it.
+    fn is_held_up_since(self, before: Self) -> bool {
+        self.waits != before.waits || self.processor.saturating_sub(before.processor) > SLOW
+    }
 }
 
 impl ThreadUsage {
@@ -343,16 +349,26 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn lost_time_is_neither_work_nor_a_wait() {
+        let usage = |processor_ms, waits| ThreadUsage { processor: Duration::from_millis(processor_ms), waits };
+        let before = usage(10, 3);
+        for (now, is_held_up) in
+            [(usage(10, 3), false), (usage(15, 3), false), (usage(16, 3), true), (usage(10, 4), true)]
+        {
+            assert_eq!(now.is_held_up_since(before), is_held_up, "{now:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn threads_usage_has_its_work_and_its_waits() {
         let mut stopwatch = Stopwatch::start();
-        assert!(!stopwatch.has_worked_or_waited());
         std::thread::sleep(Duration::from_millis(1));
         assert!(stopwatch.has_worked_or_waited(), "it has waited for a timer");
         let start = ThreadUsage::read().expect("Linux has it");
-        while ThreadUsage::read().is_some_and(|now| now.processor <= start.processor + 2 * SLOW) {}
-        assert!(stopwatch.has_worked_or_waited(), "it has worked for long");
-        assert!(!stopwatch.has_worked_or_waited(), "it counts from there on");
+        while ThreadUsage::read().is_some_and(|now| now.processor <= start.processor + SLOW) {}
+        let now = ThreadUsage::read().expect("Linux has it");
+        assert!(now.is_held_up_since(start) && now.waits >= start.waits, "it has worked for long");
     }
 
     #[test]

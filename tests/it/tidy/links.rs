@@ -53,10 +53,11 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(link, _)| link))
 }
 
-/// What is wrong with a link of a document.
+/// The fault of a link of a document.
 fn fault(document: &Path, link: &str) -> Option<&'static str> {
-    let is_elsewhere =
-        link.split_once(':').is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_lowercase()));
+    let is_elsewhere = link
+        .split_once(':')
+        .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_lowercase()));
     if is_elsewhere {
         return None;
     }

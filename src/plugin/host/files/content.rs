@@ -93,7 +93,7 @@ fn read_into<'b>(
 
 /// Whether a first piece that left room in the buffer is a whole file of a control group. Those files come at once, or, such as
 /// `cgroup.procs`, in short lines that fill a page of memory: a piece that ends in its first half ends with the file.
-fn is_whole_group_file(path: &str, bytes: usize) -> bool {
+pub(super) fn is_whole_group_file(path: &str, bytes: usize) -> bool {
     bytes < PAGE_BYTES / 2 && path.starts_with(GROUPS)
 }
 

@@ -11,10 +11,11 @@ use std::time::Duration;
 use rustix::fs::Mode;
 
 use super::access::FilesError;
-use super::content::{FILE_BYTES, Reader};
+use super::content::{FILE_BYTES, Reader, is_whole_group_file};
 use super::directory::NAME_BYTES;
 use super::*;
 use crate::hostpath::Pattern;
+use crate::plugin::grants::Basis;
 use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::grants::network::Network;
 use crate::plugin::guest::bindings::gauged::plugin::files::FileType as Kind;
@@ -142,20 +143,24 @@ fn usage_follows_links_of_the_measured_host() {
     assert!(matches!(usage(&grants, "/data/away"), Err(FilesError::Path(PathError::NotFound))));
 }
 
-/// In both versions of control groups: those of the root directory, and in it those of the controllers or groups.
+/// In both versions of control groups: those of the root directory, and in it those of the controllers or groups. The lists of
+/// processes and threads are granted, since they are what comes in pieces.
 #[test]
 #[cfg(target_os = "linux")]
 fn group_files_are_read_as_by_anyone() {
-    let (grants, mut reader) = (Grants::new(Path::new("/"), &[], &[], Network::default()), Reader::default());
+    let lists = ["*/cgroup.procs", "*/cgroup.threads", "*/tasks"].map(|list| format!("/sys/fs/cgroup/{list}"));
+    let lists = lists.map(|list| Pattern::new(list).expect("a pattern"));
+    let (grants, mut reader) = (Grants::new(Path::new("/"), &lists, &[], Network::default()), Reader::default());
     let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     let root = Path::new("/sys/fs/cgroup");
     for file in entries(root).flat_map(|path| entries(&path).collect::<Vec<_>>().into_iter().chain([path])) {
         let path = file.to_str().expect("text");
-        let status = grants.reads_by_text(path).and_then(|_| fs::metadata(&file).ok());
+        let basis = grants.reads_by_text(path);
+        let status = basis.and_then(|_| fs::metadata(&file).ok());
         let Some(status) = status.filter(fs::Metadata::is_file) else { continue };
         let expected = fs::read(&file);
         let content = reader.read(&grants, path, FILE_BYTES);
-        if !Mode::from_raw_mode(status.mode()).contains(Mode::ROTH) {
+        if basis == Some(Basis::Default) && !Mode::from_raw_mode(status.mode()).contains(Mode::ROTH) {
             assert_eq!(denied(content), Some(missing(GrantKind::Read, path)), "{path} is not for all");
             continue;
         }
@@ -166,6 +171,16 @@ fn group_files_are_read_as_by_anyone() {
             _ => {}
         }
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn only_short_group_files_are_whole_at_once() {
+    let group = "/sys/fs/cgroup/a/cgroup.procs";
+    assert!(is_whole_group_file(group, 0) && is_whole_group_file(group, 2047));
+    // A list of processes ends its page before the last line that does not fit.
+    assert!(!is_whole_group_file(group, 2048) && !is_whole_group_file(group, 4090));
+    assert!(!is_whole_group_file("/proc/1/mountinfo", 100));
 }
 
 #[test]
