@@ -33,9 +33,9 @@ pub(crate) fn check(path: &str) -> Result<(), &'static str> {
         return Err("contains a NUL character");
     }
     // Hardly any path has a segment that may be one of these.
-    let may_differ = path.ends_with('/') || has_segment_from(path, |first| matches!(first, b'/' | b'.'));
+    let may_be_special = path.ends_with('/') || has_segment_beginning(path, |first| matches!(first, b'/' | b'.'));
     let is_special = |segment: &[u8]| matches!(segment, b"" | b"." | b"..");
-    if may_differ && segments(rest.as_bytes()).any(is_special) {
+    if may_be_special && segments(rest.as_bytes()).any(is_special) {
         return Err("has an empty, . or .. segment; write it without");
     }
     Ok(())
@@ -43,7 +43,7 @@ pub(crate) fn check(path: &str) -> Result<(), &'static str> {
 
 /// Whether the byte after some slash is one of these. Has no branch for each byte, so that the compiler compares many at a time:
 /// plugins read thousands of files at each tick.
-pub(crate) fn has_segment_from(path: &str, is_wanted: impl Fn(u8) -> bool) -> bool {
+pub(crate) fn has_segment_beginning(path: &str, is_wanted: impl Fn(u8) -> bool) -> bool {
     let bytes = path.as_bytes();
     let pairs = bytes.iter().zip(bytes.get(1..).unwrap_or_default());
     pairs.fold(0, |found, (&slash, &first)| found | (u8::from(slash == b'/') & u8::from(is_wanted(first)))) != 0

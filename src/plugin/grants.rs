@@ -208,7 +208,7 @@ fn is_number(segment: &[u8]) -> bool {
 
 /// Whether a segment of an absolute path may be the number of a process.
 fn has_number(path: &str) -> bool {
-    let may_have = hostpath::has_segment_from(path, |first| first.is_ascii_digit());
+    let may_have = hostpath::has_segment_beginning(path, |first| first.is_ascii_digit());
     may_have && path.as_bytes().split(|&byte| byte == b'/').any(is_number)
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod datagram_socket;
 mod log;
 pub(crate) mod files;
 mod kernel_files;
+mod stopwatch;
 mod own_tasks;
 mod own_view;
 mod http;

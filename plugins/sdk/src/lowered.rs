@@ -4,8 +4,6 @@
 //!
 //! The order of fields and cases is that of the WIT: a change there has to be made here, too.
 
-#![allow(dead_code, reason = "only the agent reads most of it")]
-
 #[cfg(not(target_family = "wasm"))]
 mod lifted;
 #[cfg(test)]
@@ -41,6 +39,7 @@ pub(crate) struct Metric {
 
 #[derive(Debug)]
 #[repr(C, u8)]
+#[allow(dead_code, reason = "the agent reads it")]
 enum Value {
     Natural(u64),
     Integer(i64),
@@ -89,6 +88,7 @@ struct ModuleRecord {
 
 #[derive(Debug)]
 #[repr(C, u8)]
+#[allow(dead_code, reason = "the agent reads it")]
 enum Outcome {
     Sample(Span),
     Failure(Failure),

@@ -27,8 +27,9 @@ use crate::plugin::context::PluginContext;
 use crate::plugin::grants::Grants;
 use crate::plugin::guest::bindings::gauged::plugin::files::{Entry, Error, FileStatus, FilesystemUsage, Host};
 use crate::plugin::guest::call_time::CallTime;
-use crate::plugin::host::kernel_files::{KernelFile, Stopwatch};
+use crate::plugin::host::kernel_files::KernelFile;
 use crate::plugin::host::state::HostState;
+use crate::plugin::host::stopwatch::Stopwatch;
 use crate::plugin::offload::permits::OffloadTarget;
 
 impl Host for HostState {

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::own_tasks;
+use super::stopwatch::Stopwatch;
 
 /// The longest that an operation may hold up the guest thread without a consequence: a hundred times as long as most take, and
-/// short beside the 20 ms for which a sample waits at least. An operation in which the thread neither worked for that long nor waited does
-/// not count: it had no processor, and on a busy host that would make all kinds slow, which costs twice as much.
+/// short beside the 20 ms for which a sample waits at least. An operation in which the thread neither worked for that long nor
+/// waited does not count: it had no processor, and on a busy host that would make all kinds slow, which costs twice as much.
 const SLOW: Duration = Duration::from_millis(5);
 
 /// How long a kind is slow after an operation that was. One operation in ten minutes that holds up other plugins is no burden,
@@ -107,103 +108,23 @@ impl KernelFile {
     /// Runs an operation on a file of this kind on the guest thread. While it does not return, the kind is slow for the thread
     /// that replaces this one.
     pub(crate) fn run<T>(self, stopwatch: &mut Stopwatch, operation: impl FnOnce() -> T) -> T {
-        let _busy = SLOW_KINDS.begin(self, since_origin(stopwatch.now));
+        let _busy = SLOW_KINDS.begin(self, since_origin(stopwatch.now()));
         self.timed(stopwatch, operation)
     }
 
     /// Runs an operation on a file of this kind on any thread, and records how long it takes. One on another thread than the
     /// guests' is timed, too: while the cause lasts, that one is not held up again.
     pub(crate) fn timed<T>(self, stopwatch: &mut Stopwatch, operation: impl FnOnce() -> T) -> T {
-        let start = stopwatch.now;
+        let start = stopwatch.now();
         let done = operation();
         let end = stopwatch.lap();
         let took = end.saturating_duration_since(start);
         // A thread that was ready to run all the time, and had no processor, has waited for the host and not for the kernel's file.
         // Earlier operations of its turn count as well: there is at most a millisecond of them.
-        if took > SLOW && stopwatch.has_worked_or_waited() {
+        if took > SLOW && stopwatch.has_worked_or_waited(SLOW) {
             SLOW_KINDS.record(self, took, since_origin(end));
         }
         done
-    }
-}
-
-/// The time of operations that follow one another: the clock is read once for each, since the end of one is the beginning of the
-/// next.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stopwatch {
-    now: Instant,
-    /// The thread's usage at the start.
-    usage: Option<ThreadUsage>,
-}
-
-impl Stopwatch {
-    pub(crate) fn start() -> Self {
-        Self { now: Instant::now(), usage: ThreadUsage::read() }
-    }
-
-    /// When the clock was read last.
-    pub(crate) fn now(self) -> Instant {
-        self.now
-    }
-
-    /// Restarts, after other work.
-    pub(crate) fn restart(&mut self) -> Instant {
-        *self = Self::start();
-        self.now
-    }
-
-    /// Reads the clock.
-    fn lap(&mut self) -> Instant {
-        self.now = Instant::now();
-        self.now
-    }
-
-    /// Whether the thread has worked for long, or has waited for something else than a processor, since this was asked last. True
-    /// where the system does not say.
-    fn has_worked_or_waited(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.usage, ThreadUsage::read());
-        before.zip(self.usage).is_none_or(|(before, now)| now.is_held_up_since(before))
-    }
-}
-
-/// The usage of a thread so far.
-#[derive(Debug, Clone, Copy)]
-struct ThreadUsage {
-    processor: Duration,
-    /// How many times it has given up the processor in order to wait.
-    waits: i64,
-}
-
-impl ThreadUsage {
-    /// Whether there is more work than an operation may have, or a wait. A processor that a hypervisor takes away counts as work
-    /// on a host that does not know of it.
-    fn is_held_up_since(self, before: Self) -> bool {
-        self.waits != before.waits || self.processor.saturating_sub(before.processor) > SLOW
-    }
-}
-
-impl ThreadUsage {
-    /// That of this thread.
-    #[cfg(target_os = "linux")]
-    #[allow(clippy::useless_conversion, reason = "the kernel's numbers are shorter on other processors")]
-    fn read() -> Option<Self> {
-        #[expect(unsafe_code, reason = "a record of numbers, of which all bits may be zero")]
-        // SAFETY: `rusage` has integers only.
-        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        #[expect(unsafe_code, reason = "no other crate of the tree has this call for a thread")]
-        // SAFETY: the kernel writes one `rusage`.
-        let state = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
-        let time = |time: libc::timeval| {
-            let (seconds, micros) = (u64::try_from(time.tv_sec).ok()?, u64::try_from(time.tv_usec).ok()?);
-            Some(Duration::from_secs(seconds) + Duration::from_micros(micros))
-        };
-        let processor = time(usage.ru_utime)? + time(usage.ru_stime)?;
-        (state == 0).then(|| Self { processor, waits: usage.ru_nvcsw.into() })
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn read() -> Option<Self> {
-        None
     }
 }
 
@@ -346,29 +267,6 @@ mod tests {
         kinds.record(KernelFile::ControlGroup, Duration::ZERO, now + PERIOD / 2);
         assert!(kinds.is_slow(KernelFile::ControlGroup, now + PERIOD * 99 / 100));
         assert!(!kinds.is_slow(KernelFile::ControlGroup, now + PERIOD));
-    }
-
-    #[test]
-    fn lost_time_is_neither_work_nor_a_wait() {
-        let usage = |processor_ms, waits| ThreadUsage { processor: Duration::from_millis(processor_ms), waits };
-        let before = usage(10, 3);
-        for (now, is_held_up) in
-            [(usage(10, 3), false), (usage(15, 3), false), (usage(16, 3), true), (usage(10, 4), true)]
-        {
-            assert_eq!(now.is_held_up_since(before), is_held_up, "{now:?}");
-        }
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn threads_usage_has_its_work_and_its_waits() {
-        let mut stopwatch = Stopwatch::start();
-        std::thread::sleep(Duration::from_millis(1));
-        assert!(stopwatch.has_worked_or_waited(), "it has waited for a timer");
-        let start = ThreadUsage::read().expect("Linux has it");
-        while ThreadUsage::read().is_some_and(|now| now.processor <= start.processor + SLOW) {}
-        let now = ThreadUsage::read().expect("Linux has it");
-        assert!(now.is_held_up_since(start) && now.waits >= start.waits, "it has worked for long");
     }
 
     #[test]

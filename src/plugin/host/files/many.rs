@@ -11,7 +11,8 @@ use super::content::{FILE_BYTES, Reader};
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::bindings::gauged::plugin::files::Error;
 use crate::plugin::guest::call_time::CallTime;
-use crate::plugin::host::kernel_files::{KernelFile, Stopwatch};
+use crate::plugin::host::kernel_files::KernelFile;
+use crate::plugin::host::stopwatch::Stopwatch;
 
 /// The most bytes of a batch, which the agent holds for the guest: as many as of one file.
 const BATCH_BYTES: usize = FILE_BYTES;
