@@ -1756,11 +1756,11 @@ pub mod gauged {
       pub struct Request {
         /// `GET`, `HEAD`, `POST` … A grant for a unix socket is for some methods.
         pub method: _rt::String,
-        /// An absolute URL, `http` or `https`.
+        /// An absolute URL, `http` or `https`. The URL and the headers together have at most 16 KiB.
         pub url: _rt::String,
-        /// Names and values. The agent sets `host`, `content-length` and headers of the connection.
+        /// Names and values, at most 100. The agent sets `host`, `content-length` and headers of the connection.
         pub headers: _rt::Vec::<(_rt::String,_rt::String,)>,
-        /// The body; may be empty.
+        /// The body; may be empty. At most 1 MiB.
         pub body: _rt::Vec::<u8>,
         /// What differs from the defaults.
         pub options: Option<RequestOptions>,
@@ -6217,7 +6217,7 @@ pub mod exports {
         }
 
         impl ::core::error::Error for Error {}
-        /// The time of a call, and the only clock of a plugin.
+        /// The time of a call. Rates and ages are computed with it, not with a clock of WASI: tests and scripts set it.
         #[repr(C)]
         #[derive(Clone, Copy, PartialEq)]
         pub struct Tick {

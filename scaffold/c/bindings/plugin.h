@@ -328,11 +328,11 @@ typedef struct {
 typedef struct gauged_plugin_http_request_t {
   // `GET`, `HEAD`, `POST` … A grant for a unix socket is for some methods.
   plugin_string_t   method;
-  // An absolute URL, `http` or `https`.
+  // An absolute URL, `http` or `https`. The URL and the headers together have at most 16 KiB.
   plugin_string_t   url;
-  // Names and values. The agent sets `host`, `content-length` and headers of the connection.
+  // Names and values, at most 100. The agent sets `host`, `content-length` and headers of the connection.
   plugin_list_tuple2_string_string_t   headers;
-  // The body; may be empty.
+  // The body; may be empty. At most 1 MiB.
   plugin_list_u8_t   body;
   // What differs from the defaults.
   gauged_plugin_http_option_request_options_t   options;
@@ -1162,7 +1162,7 @@ typedef struct exports_gauged_plugin_collector_error_t {
 // This call failed: the data is not understood, or the plugin has a defect. As `unavailable`, with the state `failed`.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_FAILED 4
 
-// The time of a call, and the only clock of a plugin.
+// The time of a call. Rates and ages are computed with it, not with a clock of WASI: tests and scripts set it.
 typedef struct exports_gauged_plugin_collector_tick_t {
   // The timestamp of the sample: the scheduled time, in milliseconds since the Unix epoch.
   uint64_t   unix_ms;

@@ -63,3 +63,63 @@ fn with_result_of_collect(text: &str) -> String {
     ]
     .concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use wit_parser::TypeDefKind;
+
+    use crate::wit::Wit;
+
+    /// The fields or cases of a type of the SDK, in their order, without what they hold.
+    fn members<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
+        let start = source.find(&format!(" {name} {{\n")).unwrap_or_else(|| panic!("no type {name}"));
+        let (_, body) = source[start..].split_once('\n').expect("a body");
+        let lines = body.lines().take_while(|line| *line != "}");
+        let member = |line: &'a str| {
+            let line = line.strip_prefix("    ").filter(|line| !line.starts_with([' ', '}', '/', '#']))?;
+            line.trim_start_matches("pub(crate) ").split([':', '(', ' ', ',']).next()
+        };
+        lines.filter_map(member).collect()
+    }
+
+    /// The fields or cases of a type of the WIT, in their order.
+    fn specified(wit: &Wit, interface: &str, name: &str) -> Vec<String> {
+        let parts = wit.parts();
+        let part = parts.iter().find(|part| part.short_name() == interface).expect("an interface");
+        let (_, definition) = part.types(wit).find(|(known, _)| known == name).expect("a type");
+        match &definition.kind {
+            TypeDefKind::Record(record) => record.fields.iter().map(|field| field.name.replace('-', "_")).collect(),
+            TypeDefKind::Variant(variant) => {
+                variant.cases.iter().map(|case| heck::AsPascalCase(&case.name).to_string()).collect()
+            }
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn lowered_types_have_the_order_of_the_wit() {
+        let source = include_str!("../../../plugins/sdk/src/lowered.rs");
+        let wit = Wit::parse();
+        for (interface, name, lowered) in [
+            ("metrics", "metric", "Metric"),
+            ("metrics", "value", "Value"),
+            ("metrics", "quantile", "Quantile"),
+            ("metrics", "descriptor", "Descriptor"),
+            ("metrics", "module", "ModuleRecord"),
+            ("collector", "error", "Failure"),
+        ] {
+            assert_eq!(members(source, lowered), specified(&wit, interface, name), "{lowered}");
+        }
+        // Within a case, and as pairs of texts.
+        for (name, fields) in
+            [("histogram", "bounds counts sum"), ("summary", "quantiles sum count"), ("label", "name value")]
+        {
+            assert_eq!(specified(&wit, "metrics", name).join(" "), fields, "{name}");
+        }
+        for case in ["Histogram { bounds: Span, counts: Span, sum: ", "Summary { quantiles: Span, sum: "] {
+            assert!(source.contains(case), "{case}");
+        }
+        assert_eq!(specified(&wit, "metrics", "dimension"), ["name", "meaning"]);
+        assert_eq!(specified(&wit, "collector", "invalid"), ["key", "message"]);
+    }
+}

@@ -311,11 +311,11 @@ declare module "gauged:plugin/http@0.2.0-rc.4" {
   export interface Request {
     /** `GET`, `HEAD`, `POST` … A grant for a unix socket is for some methods. */
     method: string;
-    /** An absolute URL, `http` or `https`. */
+    /** An absolute URL, `http` or `https`. The URL and the headers together have at most 16 KiB. */
     url: string;
-    /** Names and values. The agent sets `host`, `content-length` and headers of the connection. */
+    /** Names and values, at most 100. The agent sets `host`, `content-length` and headers of the connection. */
     headers: Array<[string, string]>;
-    /** The body; may be empty. */
+    /** The body; may be empty. At most 1 MiB. */
     body: Uint8Array;
     /** What differs from the defaults. */
     options?: RequestOptions;
@@ -1036,7 +1036,7 @@ declare module "gauged:plugin/collector@0.2.0-rc.4" {
     /** This call failed: the data is not understood, or the plugin has a defect. As `unavailable`, with the state `failed`. */
     | { tag: "failed"; val: string };
 
-  /** The time of a call, and the only clock of a plugin. */
+  /** The time of a call. Rates and ages are computed with it, not with a clock of WASI: tests and scripts set it. */
   export interface Tick {
     /** The timestamp of the sample: the scheduled time, in milliseconds since the Unix epoch. */
     unixMs: bigint;

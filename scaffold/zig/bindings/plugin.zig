@@ -351,11 +351,11 @@ pub const http = struct {
     pub const Request = struct {
         /// `GET`, `HEAD`, `POST` … A grant for a unix socket is for some methods.
         method: []const u8,
-        /// An absolute URL, `http` or `https`.
+        /// An absolute URL, `http` or `https`. The URL and the headers together have at most 16 KiB.
         url: []const u8,
-        /// Names and values. The agent sets `host`, `content-length` and headers of the connection.
+        /// Names and values, at most 100. The agent sets `host`, `content-length` and headers of the connection.
         headers: []const struct { []const u8, []const u8 },
-        /// The body; may be empty.
+        /// The body; may be empty. At most 1 MiB.
         body: []const u8,
         /// What differs from the defaults.
         options: ?RequestOptions,
@@ -1114,7 +1114,7 @@ pub const collector = struct {
         failed: []const u8,
     };
 
-    /// The time of a call, and the only clock of a plugin.
+    /// The time of a call. Rates and ages are computed with it, not with a clock of WASI: tests and scripts set it.
     pub const Tick = struct {
         /// The timestamp of the sample: the scheduled time, in milliseconds since the Unix epoch.
         unix_ms: u64,

@@ -144,7 +144,7 @@ func MakeErrorFailed(value string) Error {
 	return Error{ErrorFailed, value}
 }
 
-// The time of a call, and the only clock of a plugin.
+// The time of a call. Rates and ages are computed with it, not with a clock of WASI: tests and scripts set it.
 type Tick struct {
 	// The timestamp of the sample: the scheduled time, in milliseconds since the Unix epoch.
 	UnixMs uint64

@@ -33,11 +33,11 @@ type RequestOptions struct {
 type Request struct {
 	// `GET`, `HEAD`, `POST` … A grant for a unix socket is for some methods.
 	Method string
-	// An absolute URL, `http` or `https`.
+	// An absolute URL, `http` or `https`. The URL and the headers together have at most 16 KiB.
 	Url string
-	// Names and values. The agent sets `host`, `content-length` and headers of the connection.
+	// Names and values, at most 100. The agent sets `host`, `content-length` and headers of the connection.
 	Headers []witTypes.Tuple2[string, string]
-	// The body; may be empty.
+	// The body; may be empty. At most 1 MiB.
 	Body []uint8
 	// What differs from the defaults.
 	Options witTypes.Option[RequestOptions]
