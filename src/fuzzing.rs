@@ -15,7 +15,7 @@ use crate::collector;
 use crate::hostpath::{self, Pattern, below};
 use crate::sample::{Label, Labels, Sample, Value, is_label_name, is_name, test_module};
 use crate::sink::{self, Style};
-use crate::{config, plugin, procfs, push};
+use crate::{config, plugin, procfs, push, state_directory};
 
 /// Takes any bytes, and panics when the code under test breaks a promise.
 pub type Target = fn(&[u8]);
@@ -24,6 +24,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
     ("auxv", procfs::fuzz),
+    ("certificate", plugin::fuzzing::certificate),
     ("config", config::fuzzing::config),
     #[cfg(target_os = "linux")]
     ("cpuinfo", collector::fuzzing::cpuinfo),
@@ -44,6 +45,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("spool", sink::fuzz_spool),
     #[cfg(target_os = "linux")]
     ("stat", collector::fuzzing::stat),
+    ("state", state_directory::fuzz),
 ];
 
 /// Addresses and origins: a parsed value prints as text that parses to the same value. A URL belongs to the origin that it

@@ -32,6 +32,8 @@ pub(crate) use self::error::{StateError, StateErrorKind};
 use self::lock::Lock;
 use self::marker::Marker;
 pub(crate) use self::marker::UncleanEnd;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::plugin_file::fuzz;
 use crate::config::check_own_directory;
 use crate::thread;
 

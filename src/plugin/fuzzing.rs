@@ -17,6 +17,7 @@ use crate::plugin::guest::bindings::gauged::plugin::metrics;
 use crate::plugin::guest::description::Description;
 use crate::plugin::guest::result::Converter;
 use crate::plugin::guest::returned;
+pub(crate) use crate::plugin::host::certificate::fuzz as certificate;
 use crate::sample::{Column, Module, SeriesAccount, Value};
 
 /// Probes a file: it is either rejected with a reason of one line, or becomes a component that the probe does not change.

@@ -23,7 +23,7 @@ pub(crate) mod ration;
 mod resolved_path;
 mod socket;
 mod tls;
-mod certificate;
+pub(crate) mod certificate;
 mod server_end_point;
 
 use wasmtime::component::{Component, HasSelf, Linker};

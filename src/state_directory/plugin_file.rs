@@ -131,6 +131,15 @@ fn decode(file: &[u8]) -> Result<&[u8], &'static str> {
     if rest == expected { Ok(state) } else { Err("is damaged: its length or checksum is another one") }
 }
 
+/// The fuzz target: a file is read only as what would be written of its state.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    match decode(bytes) {
+        Ok(state) => assert_eq!(encode(state), bytes),
+        Err(why) => assert!(!why.is_empty()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -39,6 +39,19 @@ fn text(name: &Name) -> Option<String> {
     write!(text, "{name}").ok().map(|()| text)
 }
 
+/// The fuzz target: what a certificate may say. Its times are from 1970 to 9999, and its channel binding is a hash.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    const END_OF_9999: i64 = 253_402_300_799;
+    if let Some(Certificate { not_before, not_after, .. }) = certificate(&CertificateDer::from(bytes)) {
+        for time in [not_before, not_after] {
+            assert!((0..=END_OF_9999).contains(&time), "{time}");
+        }
+    }
+    let binding = super::server_end_point::server_end_point(bytes);
+    assert!(binding.is_none_or(|hash| [28, 32, 48, 64].contains(&hash.len())));
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
