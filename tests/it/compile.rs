@@ -6,12 +6,12 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::{Guest, install};
 use crate::harness::{Agent, Sample, Setup, fault_count, value, wait_until};
+use crate::run::MAX_SHUTDOWN;
 
 /// A function of nested loops, each of which changes all variables: a few kilobytes that take a compiler minutes, or
 /// gigabytes.
@@ -213,7 +213,7 @@ fn shutdown_ends_the_compiler() {
         kill_process(compiler, signal).expect("sent");
         agent.signal(signal);
         let (status, took) = agent.wait_exit();
-        assert!(status.success() && took < Duration::from_secs(2), "{status} after {took:?}");
+        assert!(status.success() && took < MAX_SHUTDOWN, "{status} after {took:?}");
         wait_process_end(compiler);
         assert_eq!(agent.plugin_log("bad"), [""; 0], "the end of the compiler is not logged");
     }

@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::peer::{EndAtDrop, HttpAgent, Response, connect, own_address, read_all};
 use crate::harness::{Agent, DEADLINE, Setup};
+use crate::run::MAX_SHUTDOWN;
 
 /// How much memory an attack may cost: 128 connections with headers of 16 KiB, and some responses.
 const ATTACK_KB: u64 = 6 << 10;
@@ -254,11 +255,7 @@ fn requests_do_not_delay_the_end() {
         }
         test.server.expect_scrapes();
         let (status, took) = test.server.agent.terminate();
-        assert!(
-            status.success() && took < Duration::from_secs(2),
-            "{status} after {took:?}\n{}",
-            test.server.agent.log()
-        );
+        assert!(status.success() && took < MAX_SHUTDOWN, "{status} after {took:?}\n{}", test.server.agent.log());
     });
     assert!(read_all(&mut stream).starts_with(b"HTTP/1.1 200 OK"), "the stream has ended");
     drop(silent);

@@ -10,8 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::harness::{Agent, DEADLINE, Setup};
 
-/// How long a genuine scraper waits.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a genuine scraper waits: the default of Prometheus.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A loopback address of this test's own: no other program has its ports.
 pub fn own_address() -> SocketAddr {
