@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_queue_drops_the_oldest_and_counts_it() {
+    fn full_queue_drops_and_counts_the_oldest() {
         let queue = Queue::new(3);
         for entry in 0..5 {
             queue.put(entry);

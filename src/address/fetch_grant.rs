@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn unix_grants_are_for_reading_unless_they_name_methods() {
+    fn unix_grants_allow_reading_unless_naming_methods() {
         let methods = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
         for (text, allowed) in [
             ("unix:/run/docker.sock", [true, true, false, false]),

@@ -164,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     #[cfg(target_os = "linux")]
-    async fn a_clock_change_while_waiting_sets_the_timer_again() {
+    async fn clock_change_while_waiting_resets_the_timer() {
         let mut timer = WallTimer::new(Duration::from_secs(3600)).expect("a timer");
         let moment = wall_clock();
         timer.calls.read = |_, _| Err(rustix::io::Errno::CANCELED);

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn frequencies_of_old_kernels_are_those_of_each_cpu() {
+    fn old_kernels_have_a_frequency_per_cpu() {
         let cpu = |number: u32, file: &str| format!("{DIRECTORY}/cpu{number}/cpufreq/{file}");
         let mut files = vec![
             (cpu(0, "scaling_cur_freq"), "1000000\n"),

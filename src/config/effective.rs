@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn client_table_of_a_plugin_is_read_as_the_same() {
+    fn plugin_client_table_is_read_as_the_same() {
         let text = "[client]\nproxy = \"http://p:1\"\n[plugins.a.client]\ninsecure = true\n[plugins.b]\nclient = { proxy = \"none\" }\n";
         let shown = effective(text);
         for line in [

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn imports_of_a_later_release_are_refused_by_name() {
+    fn imports_of_later_release_are_refused_by_name() {
         for (imports, names) in [
             (&[("files", &["read", "stat"][..])][..], ["gauged:plugin/files@0.2.1", "`stat`"]),
             (&[("files", &["read"]), ("events", &["next"])], ["gauged:plugin/events@0.2.1", "`next`"]),

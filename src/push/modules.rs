@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_near_the_tick_and_never_go_back() {
+    fn times_stay_near_the_tick_and_never_decrease() {
         let mut pushes = Pushes::new();
         pushes.push(&[("past", 4, 60, 1), ("future", 5000, 60, 2), ("oldest", 400, 60, 3)]);
         let sample = pushes.tick(4000);

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_that_are_not_retained_are_forgotten_at_once() {
+    fn unretained_modules_are_forgotten_at_once() {
         let schema = schema(&mut writer(), &["a"]);
         let mut decisions = SeriesDecisions::default();
         let mut sample = |seconds: u64, is_present: bool, is_retained: bool| {

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_request_of_its_own_fault_is_passed_over() {
+    fn request_blamed_repeatedly_is_passed_over() {
         let (mut attempts, now) = (Attempts::default(), Instant::now());
         let retry = |is_about_request| Retry {
             after: None,

@@ -152,7 +152,7 @@ fn removed_directory_is_claimed_again() {
 }
 
 #[test]
-fn links_in_the_place_of_files_are_not_followed() {
+fn links_replacing_files_are_not_followed() {
     for name in ["lock", "running"] {
         let host = Host::new();
         fs::create_dir(host.path("")).expect("created");

@@ -345,7 +345,7 @@ fn preview_1_modules_are_wrapped() {
 
 /// The runtime of Go is up only after `_initialize`, which asks for what preview 1 has.
 #[test]
-fn preview_1_runtime_is_up_before_its_memory_is_used() {
+fn preview_1_runtime_initializes_before_memory_use() {
     let is_up = "(if (i32.eqz (global.get $is_up)) (then unreachable))";
     let guest = preview_1_guest()
         .with(&format!(
@@ -366,7 +366,7 @@ fn preview_1_runtime_is_up_before_its_memory_is_used() {
 
 /// A runtime that collects garbage asks for the time in any call, also in those in which the host may not be called.
 #[test]
-fn preview_1_works_without_the_host_in_closed_calls() {
+fn preview_1_works_without_host_in_closed_calls() {
     let mut guest = preview_1_guest();
     let lost = guest.text("lost");
     let pieces = guest.list(&[lost.0, lost.1]);
@@ -434,7 +434,7 @@ fn wasi_output_before_a_trap_is_logged() {
 }
 
 #[test]
-fn wasi_output_has_the_rate_limit_of_the_log() {
+fn wasi_output_has_the_log_rate_limit() {
     let setup = Setup::with_config("interval = \"100ms\"\n");
     let text = "line\n".repeat(200) + &"x".repeat(3000);
     install(&writing(wasi_guest(), &[("stdout", &text)]).component_with_wasi(), &setup.plugin("wasi.wasm"));

@@ -117,7 +117,7 @@ fn failing_at(calls: &[u32], case: u32, message: &str) -> Guest {
 }
 
 #[test]
-fn error_keeps_the_instance_and_is_logged_until_it_changes() {
+fn repeated_error_is_logged_once_and_keeps_instance() {
     for (case, message) in [(3, "plugin unavailable"), (4, "plugin returned an error")] {
         let setup = Setup::with_config("interval = \"100ms\"\n");
         failing_at(&[3, 4, 5, 8], case, "out of order").install(&setup.plugin("fails.wasm"));
@@ -145,7 +145,7 @@ fn error_keeps_the_instance_and_is_logged_until_it_changes() {
 }
 
 #[test]
-fn trial_that_ends_in_an_error_keeps_its_instance() {
+fn trial_returning_an_error_keeps_its_instance() {
     let setup = Setup::with_config("interval = \"100ms\"\n");
     failing_at(&[1], 4, "not yet").install(&setup.plugin("fails.wasm"));
     let mut agent = setup.start(&[]);

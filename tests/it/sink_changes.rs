@@ -228,7 +228,7 @@ fn hanging_file_does_not_end_reloads() {
 }
 
 #[test]
-fn output_to_a_file_is_not_doubled_by_reloads() {
+fn output_file_is_not_doubled_by_reloads() {
     let setup = Setup::new();
     let output = setup.path("output");
     write(&setup, &format!("interval = \"100ms\"\n{}", named_stdout("a")));

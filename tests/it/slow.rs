@@ -94,8 +94,8 @@ fn hanging_host_name_keeps_its_last_value() {
 }
 
 #[test]
-fn host_name_hanging_at_start_is_null_until_read() {
-    run_in_namespaces("slow::host_name_hanging_at_start_is_null_until_read", || {
+fn hanging_host_name_is_null_until_read() {
+    run_in_namespaces("slow::hanging_host_name_is_null_until_read", || {
         let (setup, mount) = setup_with_mounted("etc/hostname", "web-1\n", Service::HangsInReads)?;
         let (once, log) = setup.once_with(&["--root", "host"]);
         let warning = " WARN host name or CPUs not read yet waited_s=5 remedy=";

@@ -57,7 +57,7 @@ fn listeners_without_their_grant_are_denied() {
 
 /// As in a container in which the agent is process 1.
 #[test]
-fn grants_to_process_1_are_not_missing_where_it_is_the_agent() {
+fn process_1_agent_reports_no_missing_grant() {
     let setup = setup("ports", "[plugins.ports]\nread = [\"/proc/net/*\"]\nconfig = { listen = [80] }\n");
     std::fs::create_dir_all(setup.path("host/proc/self/task/1")).expect("created");
     let (_, log) = setup.once_with(&["--root", "host"]);

@@ -8,11 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::imports::{Target, circles, functions, references};
+use self::imports::{Target, circles, functions, references, tests};
 use crate::harness::repository;
 
 /// The most lines of a file; a longer one does more than one thing.
 const LINES: usize = 500;
+
+/// The most words of a test's name: a feature and a case, which a list of failed tests shows at a glance.
+const TEST_WORDS: usize = 8;
 
 /// First words of function names that do not name a thing: pronouns and relative words.
 const PRONOUNS: &str = "\
@@ -203,6 +206,22 @@ fn function_names_begin_with_no_pronoun() {
         wrong.extend(functions(&text).into_iter().filter(is_wrong).map(|name| format!("{file}: {name}")));
     }
     assert!(wrong.is_empty(), "names that begin with a pronoun:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn test_names_have_at_most_eight_words() {
+    let files = sources(&["src", "tests", "plugins", "benches", "fuzz", "scaffold"]);
+    let names: Vec<(&String, String)> =
+        files.iter().flat_map(|(file, text)| tests(text).into_iter().map(move |name| (file, name))).collect();
+    assert!(names.len() > 2000, "only {} tests were found", names.len());
+    let is_long = |name: &str| name.split('_').count() > TEST_WORDS;
+    let long: Vec<String> =
+        names.iter().filter(|(_, name)| is_long(name)).map(|(file, name)| format!("{file}: {name}")).collect();
+    assert!(
+        long.is_empty(),
+        "the name of a test is a feature and a case, in at most {TEST_WORDS} words:\n{}",
+        long.join("\n")
+    );
 }
 
 #[test]

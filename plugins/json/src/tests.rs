@@ -223,7 +223,7 @@ fn state(sample: &SampleMap) -> (bool, Option<String>) {
 }
 
 #[test]
-fn source_without_a_document_is_down_with_a_reason() {
+fn source_without_document_is_down_with_a_reason() {
     let refused = || http::Error::Refused(OsError::new("ECONNREFUSED", "refused"));
     for (result, reason) in [
         (Ok(response(404, "{}")), "status"),
@@ -271,7 +271,7 @@ fn unreadable_file_is_down_with_a_reason() {
 }
 
 #[test]
-fn missing_grant_is_an_error_with_the_line_to_add() {
+fn missing_grant_is_an_error_naming_the_need() {
     for (source, need) in [
         (URL, Need::fetch("http://app:8080", "read values from JSON")),
         ("/run/app.json", Need::read("/run/app.json", "read values from JSON")),

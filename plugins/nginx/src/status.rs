@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_of_a_page_has_no_wrong_number() {
+    fn truncated_page_has_no_wrong_number() {
         for end in 0..PAGE.len() {
             let status = Status::parse(&PAGE[..end]);
             let is_whole_before =

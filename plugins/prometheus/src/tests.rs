@@ -267,7 +267,7 @@ fn real_expositions_match_their_golden_files() {
 }
 
 #[test]
-fn denied_targets_are_an_error_only_if_there_is_no_other() {
+fn all_targets_denied_is_an_error() {
     let config = format!(r#"{{"targets": [{{"url": "{URL}"}}, {{"url": "http://b:80/metrics", "name": "b"}}]}}"#);
     let mut host = Host::new();
     host.http(URL, typed(TEXT, "a 1\n")).deny(&Capability::fetch("http://b:80"));

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn counter_that_came_back_after_a_gap_has_no_change() {
+    fn counter_returning_after_a_gap_has_no_change() {
         for (values, expected) in [
             // Unreadable before the dip, within it, and after it.
             (&[Some(900), None, Some(0), Some(950), Some(960)][..], &[None, None, None, Some(10)][..]),

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn time_within_the_call_is_that_of_the_tick() {
+    fn time_during_call_becomes_the_tick_time() {
         for (set, expected) in [
             (4_999_000, 4_999_000),
             (5_000_000, 5_000_000),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn number_with_its_top_bit_set_is_left_out() {
+    fn number_with_top_bit_set_is_left_out() {
         let mut host = crate::testing::Host::new();
         let mut sample = Sample::default();
         host.run(|| {

@@ -212,7 +212,7 @@ fn file_times_are_those_of_modules() {
 }
 
 #[test]
-fn metrics_of_files_with_times_are_described_each_time() {
+fn metrics_with_times_are_described_each_tick() {
     let mut textfile = start(host_with(&[("a.prom", "# TYPE a histogram\na_count 1\n")]), WITH_TIMES);
     for _ in 0..2 {
         assert!(textfile.tick().expect("a sample").contains_key("textfile_a.a"));

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn change_within_a_tick_of_the_clock_is_found() {
+    fn change_within_one_clock_tick_is_found() {
         let project = project(&[("a", "1")]);
         let first = scan(project.path(), &SourceState::default());
         // With the same length and times, as after a save in the same moment.

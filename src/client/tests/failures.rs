@@ -140,7 +140,7 @@ async fn response_before_the_whole_request_counts() {
 }
 
 #[tokio::test]
-async fn more_than_a_response_is_not_the_next_one() {
+async fn excess_response_bytes_are_not_the_next_response() {
     // The second response is there before its request.
     let peer = Peer::start(|stream| {
         respond(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn random_bytes_of_closed_calls_differ_without_the_host() {
+    fn random_bytes_differ_without_host_in_closed_calls() {
         let mut adapter = Adapter::new();
         adapter.closed.set(&mut adapter.store, Val::I32(1)).expect("mutable");
         assert_eq!(adapter.call("random_get", &[PLACE, 800]), 0);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_calls_of_any_name_do_without_the_host() {
+    fn closed_calls_of_any_name_need_no_host() {
         for realloc in
             [&["cabi_realloc"][..], &["canonical_abi_realloc"], &["cabi_export_realloc", "cabi_import_realloc"]]
         {

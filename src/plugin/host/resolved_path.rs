@@ -316,7 +316,7 @@ mod tests {
     /// As a kernel without `openat2` opens it.
     #[test]
     #[cfg(target_os = "linux")]
-    fn path_that_led_out_of_the_host_is_denied() {
+    fn path_leading_out_of_the_host_is_denied() {
         let (_directory, root) = host();
         let outside = tempfile::NamedTempFile::new().expect("a temporary file");
         let handle = OwnedFd::from(fs::File::open(outside.path()).expect("open"));

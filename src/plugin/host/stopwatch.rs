@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn usage_of_a_thread_has_its_work_and_its_waits() {
+    fn thread_usage_includes_work_and_waits() {
         let read = || ThreadUsage::read().expect("Linux has it");
         let start = read();
         // Mostly the first one has not ended yet.

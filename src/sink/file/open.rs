@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn part_of_a_line_is_ended_before_the_next() {
+    fn partial_line_is_ended_before_the_next() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
         let (mut file, now) = (OpenFile::open(&path).expect("opened"), SystemTime::now());

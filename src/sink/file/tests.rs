@@ -302,7 +302,7 @@ fn failed_rotation_goes_on_with_the_old_file() {
 }
 
 #[test]
-fn names_are_in_order_when_the_clock_is_set_back() {
+fn rotated_names_stay_ordered_when_clock_goes_back() {
     let mut place = Place::new();
     place.settings.rotate_size = Some(1);
     let mut writer = place.writer();

@@ -177,7 +177,7 @@ fn samples_and_states_share_the_lock() {
 }
 
 #[test]
-fn unwritable_directory_is_an_error_until_it_is_writable() {
+fn unwritable_directory_is_an_error_until_writable() {
     let host = Host::new();
     let state = host.state(LONG);
     state.save(b"1", Instant::now());
@@ -243,7 +243,7 @@ fn failed_read_is_tried_again_after_a_pause() {
 
 proptest! {
     #[test]
-    fn last_save_is_on_the_disk_at_the_end(saves in prop::collection::vec((0_u8..4, 0_u64..100, any::<bool>()), 1..20)) {
+    fn last_save_is_on_disk_at_the_end(saves in prop::collection::vec((0_u8..4, 0_u64..100, any::<bool>()), 1..20)) {
         let host = Host::new();
         let state = host.state(Duration::from_secs(60));
         let (mut now, mut last) = (Instant::now(), 0);

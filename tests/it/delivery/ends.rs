@@ -57,7 +57,7 @@ fn clean_end_marks_all_series() {
 }
 
 #[test]
-fn end_in_an_outage_is_delivered_by_the_next_start() {
+fn samples_of_an_outage_are_delivered_after_restart() {
     for reply in [None, Some(Reply::Silent), Some(Reply::status(503, "busy"))] {
         let receivers = Protocol::ALL.map(Receiver::start);
         let sender = Sender::new("200ms", 50).keys("timeout = \"1m\"");

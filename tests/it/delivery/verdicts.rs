@@ -179,7 +179,7 @@ fn partially_refused_points_are_counted() {
 }
 
 #[test]
-fn backlog_is_sent_at_most_ten_times_as_fast() {
+fn backlog_rate_is_at_most_tenfold() {
     let protocol = Protocol::RemoteWrite;
     let (sender, receiver) = (Sender::new("500ms", 5), Receiver::start(protocol));
     receiver.leave();

@@ -116,7 +116,7 @@ fn times_are_those_of_consecutive_phases() {
 }
 
 #[test]
-fn remote_address_of_a_proxied_request_is_the_proxys() {
+fn proxied_request_has_the_proxys_remote_address() {
     let proxy = Server::responding("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nby proxy!");
     let setup = Setup::with_config(&format!(
         "[client]\nproxy = \"http://{}\"\n[plugins.fetcher]\ntimeout = \"10s\"\nfetch = [\"http://web.invalid\"]\n",

@@ -72,7 +72,7 @@ fn unix_socket_grant_is_for_reading() {
 }
 
 #[test]
-fn unix_socket_of_a_request_is_checked_as_a_path() {
+fn request_socket_path_is_checked_against_grants() {
     let (_host, root, _requests) = host_with(FINE);
     fs::create_dir_all(root.join("run/closed")).expect("created");
     unix_server(&root.join("run/closed/socket"), drop);

@@ -115,7 +115,7 @@ fn reload_changes_the_client_of_one_plugin() {
 }
 
 #[test]
-fn check_reports_errors_in_the_client_of_a_plugin() {
+fn check_reports_errors_in_plugin_client_tables() {
     let setup = Setup::new();
     fs::write(setup.path("ca.pem"), Authority::new().pem()).expect("written");
     let (certificate, key) = Authority::new().issue_until("gauged", 2020);

@@ -155,7 +155,7 @@ fn long_datagram_is_reported_as_cut_off() {
 }
 
 #[test]
-fn longest_datagram_passes_and_a_longer_one_is_refused() {
+fn longest_datagram_passes_but_longer_is_refused() {
     let address = format!("udp:{}", udp_echo());
     let guest = |length: u32| {
         sending_guest(&address, None, "").collect(&format!(

@@ -124,7 +124,7 @@ fn has_ended(process: &str) -> bool {
 }
 
 #[test]
-fn first_build_is_shown_and_a_change_gives_the_difference() {
+fn dev_shows_first_build_then_each_difference() {
     let second = Guest::new("decent").describes(&[("decent", "value", 0), ("decent", "more", 0)]).second("more");
     let development = Development::start(&[("one", good_guest().value(7)), ("two", second.value(9))], &[]);
     let first = development.wait(1, "\ntest passed\n");
@@ -297,7 +297,7 @@ fn grants_and_scripts_are_those_of_a_test() {
 }
 
 #[test]
-fn project_that_cannot_be_built_is_reported_with_remedy() {
+fn unbuildable_project_is_reported_with_remedy() {
     let setup = Setup::new();
     write_project(&setup, "#!/bin/sh\n", "");
     fs::set_permissions(setup.path("project/build.sh"), fs::Permissions::from_mode(0o644)).expect("set");
@@ -347,7 +347,7 @@ fn closed_output_ends_the_command() {
 
 /// The plugins of these sources are built together, by a build that takes no --debug.
 #[test]
-fn plugin_of_the_sources_has_the_build_of_all() {
+fn repository_plugin_uses_the_common_build_script() {
     let setup = Setup::new();
     let plugins = setup.path("sources");
     let copy = |name: &str| {

@@ -113,7 +113,7 @@ fn failing_sources_leave_the_others() {
 
 /// A document of hundreds of thousands of values, none of which fits. Right: one warning, and the other sources are measured.
 #[test]
-fn values_that_do_not_fit_leave_the_other_sources() {
+fn unusable_values_leave_other_sources_measured() {
     let pages = Pages::start();
     pages.set("/status", "application/json", BODY);
     let texts = vec!["\"x\""; 400_000].join(",");

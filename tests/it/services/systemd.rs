@@ -202,7 +202,7 @@ fn start_bus(program: &Program, configuration: &Path, socket: &Path) -> Daemon {
 }
 
 #[test]
-fn systemd_series_equal_node_exporter_on_a_real_bus() {
+fn systemd_series_equal_node_exporter_on_real_bus() {
     let Some(bus) = requirement::program("dbus-daemon") else { return };
     let Some(program) = requirement::program("prometheus-node-exporter") else { return };
     let directory = tempfile::tempdir().expect("a directory");

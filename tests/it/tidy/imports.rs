@@ -39,6 +39,22 @@ pub fn functions(text: &str) -> Vec<String> {
     pairs.collect()
 }
 
+/// The names of the functions under `#[test]`, or under that of a library, such as `#[tokio::test]`.
+pub fn tests(text: &str) -> Vec<String> {
+    let (mut found, mut is_test) = (Vec::new(), false);
+    for part in tokens(text).windows(3) {
+        match part {
+            [Token::Sign('[') | Token::Separator, Token::Word(attribute), Token::Sign(']' | '(')] => {
+                is_test |= attribute == "test";
+            }
+            [Token::Word(keyword), Token::Word(name), _] if keyword == "fn" && is_test => found.push(name.clone()),
+            [Token::Sign('{' | '}' | ';'), ..] => is_test = false,
+            _ => {}
+        }
+    }
+    found
+}
+
 /// All paths in a source, except in what is compiled for tests only. Names that an import gives are replaced by its path.
 pub fn references(text: &str) -> BTreeSet<Reference> {
     let mut reader = Reader { tokens: without_tests(&tokens(text)), at: 0, modules: Vec::new(), found: Vec::new() };
@@ -469,5 +485,12 @@ mod tests {
     #[test]
     fn function_names_are_found() {
         assert_eq!(functions("pub const fn a() {} // fn b()\nasync fn c<T>() {} let f: fn(u8);"), ["a", "c"]);
+    }
+
+    #[test]
+    fn tests_are_found_by_attribute() {
+        let text = "#[cfg(test)] fn a() {} proptest! { #[test] #[cfg(unix)] fn b(x in 0..9) {} } #[test] pub fn c() {}
+            #[tokio::test(start_paused = true)] async fn d() { x::test(); } fn e() {}";
+        assert_eq!(tests(text), ["b", "c", "d"]);
     }
 }

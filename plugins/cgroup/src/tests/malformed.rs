@@ -75,7 +75,7 @@ fn odd_files_of_many_groups_are_one_report() {
 
 /// A mount of control groups that is gone for a moment. Right: an error that may pass, and the groups with their files.
 #[test]
-fn groups_that_are_gone_for_a_tick_come_back() {
+fn groups_missing_for_a_tick_come_back() {
     let whole = host(&[("a.service", 1)]);
     let mut cgroup = start(whole.clone(), "{}");
     cgroup.tick().expect("a sample");

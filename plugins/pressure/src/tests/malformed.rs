@@ -5,7 +5,7 @@ use super::*;
 /// `/proc` that is gone for a moment, as while a container is set up. Right: an error that may pass, because the kernel has the accounting;
 /// the resources are back with their files.
 #[test]
-fn files_that_are_gone_for_a_tick_come_back() {
+fn files_missing_for_a_tick_come_back() {
     let host = Host::from_fixture("fixtures/web-1");
     let mut pressure = start(host.clone());
     let before = pressure.tick().expect("a sample");

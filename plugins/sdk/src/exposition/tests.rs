@@ -182,7 +182,7 @@ fn odd_line_costs_only_itself() {
 }
 
 #[test]
-fn names_may_be_nearly_those_of_the_line_before() {
+fn nearly_equal_names_in_successive_lines_are_distinguished() {
     let text = r#"a{x="1",yy="2"} 1
 a{x="1",yy="3"} 2
 a{yy="1",x="3"} 3

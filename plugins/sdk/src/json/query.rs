@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn end_of_a_path_is_a_key_or_a_star() {
+    fn path_ends_in_a_key_or_star() {
         for (path, key, is_star) in [
             ("a.b", Some("b"), false),
             (r#"a["b.c"]"#, Some("b.c"), false),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn bound_field_that_is_not_there_has_its_path() {
+    fn missing_bound_field_is_reported_with_its_path() {
         let document = Document::parse("s", BODY).expect("valid JSON");
         let name = Query::parse("a.*[*].name").expect("a path");
         let error = document.bound(&name, &["x1".into(), "1".into()]).text().expect_err("missing");

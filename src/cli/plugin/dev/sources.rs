@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn saves_in_old_new_and_replaced_directories_are_noticed() {
+    async fn saves_are_noticed_in_new_and_replaced_directories() {
         let project = tempfile::tempdir().expect("a temporary directory");
         let path = project.path();
         write(path, "a", "1");
