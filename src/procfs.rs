@@ -237,10 +237,14 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_do_not_panic(bytes in any::<Vec<u8>>()) {
-            for (_, value) in keyed_lines(&bytes) {
-                let _ = leading_number(value);
-            }
+        fn arbitrary_bytes_have_a_key_per_line(
+            bytes in prop_oneof![any::<Vec<u8>>(), "([a ]{0,2}[:\t ]?[0-9]{0,21}\n?){0,6}".prop_map(String::into_bytes)],
+        ) {
+            fuzz(&bytes);
+            let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+            let lines = text.split(|&byte| byte == b'\n').take(if bytes.is_empty() { 0 } else { usize::MAX });
+            let expected = lines.map(|line| line.split(|byte| b": \t".contains(byte)).next().unwrap_or_default());
+            prop_assert!(keyed_lines(&bytes).map(|(key, _)| key).eq(expected));
         }
     }
 }

@@ -261,8 +261,15 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_parsed_or_refused(text in any::<String>()) {
-            let _ = SeriesPattern::parse(&text);
+        fn any_text_is_parsed_or_refused(
+            text in prop_oneof![any::<String>(), "[ab*]{1,2}\\.?[ab*/]{0,2}(\\{(a=\"b?\",?){0,2}\\}?)?"],
+        ) {
+            if SeriesPattern::parse(&text).is_ok() {
+                let name = text.split('{').next().unwrap_or_default();
+                prop_assert!(name.contains('.') && name.bytes().all(|byte| byte.is_ascii_graphic()), "{}", name);
+                prop_assert_eq!(text.contains('{'), text.ends_with('}'));
+                prop_assert!(text.len() <= MAX_PATTERN_BYTES);
+            }
         }
     }
 }

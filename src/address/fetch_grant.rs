@@ -187,15 +187,12 @@ mod tests {
         }
 
         #[test]
-        fn printed_grants_parse_to_the_same(text in "(unix:)?(http://a)?(/[a-b*]{0,2}){0,2}( (GET|POST|get|HEAD|))*") {
+        fn printed_grants_parse_to_the_same(
+            text in prop_oneof![any::<String>(), "(unix:)?(http://a)?(/[a-b*]{0,2}){0,2}( (GET|POST|get|HEAD|))*"],
+        ) {
             if let Ok(grant) = FetchGrant::parse(&text) {
                 prop_assert_eq!(FetchGrant::parse(&grant.to_string()), Ok(grant));
             }
-        }
-
-        #[test]
-        fn arbitrary_fetch_grants_do_not_panic(text in any::<String>()) {
-            let _ = FetchGrant::parse(&text);
         }
     }
 }

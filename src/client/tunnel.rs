@@ -138,10 +138,17 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever stands before the end of a head, no more of it is waited for, and it is shown as text of one line.
         #[test]
-        fn arbitrary_responses_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..64), is_http in any::<bool>()) {
+        fn arbitrary_heads_are_whole_or_invalid(bytes in prop::collection::vec(any::<u8>(), 0..64), is_http in any::<bool>()) {
             let begin: &[u8] = if is_http { b"HTTP/1.1 " } else { b"" };
-            let _ = parse(&[begin, &bytes, b"\r\n\r\n"].concat());
+            match parse(&[begin, &bytes, b"\r\n\r\n"].concat()) {
+                Head::Whole(Status { code, line }) => {
+                    prop_assert!(line.starts_with(&format!("{code:03}")), "{} {}", code, line);
+                    prop_assert!(!line.contains(char::is_control), "{:?}", line);
+                }
+                head => prop_assert_eq!(head, Head::Invalid),
+            }
         }
     }
 }

@@ -146,6 +146,9 @@ mod tests {
         for _ in 0..5 {
             while wall_clock() < moment {
                 timer.wait(moment).await.expect("no error");
+                // Unless the clock was set, it waits long enough.
+                #[cfg(target_os = "linux")]
+                assert!(timer.set_for.is_none() || wall_clock() >= moment, "{timer:?}");
             }
             moment += interval;
         }
@@ -160,6 +163,7 @@ mod tests {
         timer.calls.set_time = |_, _, _| Err(rustix::io::Errno::CANCELED);
         let wait = timer.wait(wall_clock() + Duration::from_secs(3600));
         tokio::time::timeout(Duration::from_secs(60), wait).await.expect("no waiting").expect("no error");
+        assert_eq!(timer.set_for, None, "it is set again for any moment");
     }
 
     #[tokio::test]

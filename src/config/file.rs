@@ -466,8 +466,8 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_text_does_not_panic(text in any::<String>()) {
-            let _ = parsed(&text);
+        fn arbitrary_text_is_valid_or_has_problems(text in any::<String>()) {
+            crate::config::fuzzing::config(text.as_bytes());
         }
 
         /// Nearly valid texts: the lines of all problems are within the file.

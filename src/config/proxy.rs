@@ -334,9 +334,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_variables_do_not_panic(proxy in any::<String>(), list in "[a*.:/\\[\\]0-9, ]{0,24}") {
+        fn arbitrary_variables_give_a_proxy_or_error(
+            proxy in prop_oneof![any::<String>(), "(http://)?(a:b@)?[a-c.]{1,4}(:[0-9]{1,3})?/?"],
+            list in "[a*.:/\\[\\]0-9, ]{0,24}",
+        ) {
             let found = environment(&[("http_proxy", &proxy), ("no_proxy", &list)]);
-            let _ = found.select(&ProxySetting::Environment, &Origin::parse("http://a.a:1").expect("an origin"));
+            let origin = Origin::parse("http://a.a:1").expect("an origin");
+            match found.select(&ProxySetting::Environment, &origin) {
+                Ok(Some(selected)) => {
+                    let again = Proxy::parse(&selected.to_string()).expect("a URL");
+                    prop_assert_eq!(&again.origin, &selected.origin);
+                }
+                Ok(None) => prop_assert!(found.is_exempt(&origin)),
+                Err(why) => {
+                    prop_assert!(why.starts_with("the environment variable http_proxy "), "{}", why);
+                    prop_assert!(found.errors().eq([why]));
+                }
+            }
         }
 
         #[test]

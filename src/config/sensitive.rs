@@ -293,10 +293,17 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_searched_for_urls(text in "[a:/@%é \"]{0,20}") {
+        fn users_are_hidden_in_any_text(text in "([a:/@%é \"]|://){0,20}") {
             let mut found = Vec::new();
             find_in_url(&text, &mut found);
-            let _ = without_users(&text);
+            prop_assert_eq!(found.len(), if user(&text).is_some() { 2 } else { 0 }, "as it is written and decoded");
+            prop_assert!(found.first().is_none_or(|written| text.contains(&**written)));
+            let shown = without_users(&text);
+            let mut rest = &*shown;
+            while let Some(user) = user(rest) {
+                prop_assert_eq!(&rest[user.clone()], HIDDEN);
+                rest = &rest[user.end..];
+            }
         }
     }
 }

@@ -113,8 +113,13 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_judged(host in any::<String>()) {
-            let _ = is_own(&host, Some("web-1"), &["b".to_owned(), "*.c".to_owned()]);
+        fn end_of_any_name_decides(host in any::<String>()) {
+            let is_accepted = |host: &str| is_own(host, Some("web-1"), &["b".to_owned(), "*.c".to_owned()]);
+            let foreign = format!("{host}.evil.example");
+            prop_assert!(!is_accepted(&foreign));
+            // A bracket begins an address.
+            prop_assert_eq!(is_accepted(&format!("{host}.c")), !host.is_empty() && !host.starts_with('['));
+            prop_assert_eq!(is_accepted(&host.to_ascii_uppercase()), is_accepted(&host));
         }
     }
 }

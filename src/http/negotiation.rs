@@ -152,8 +152,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_header_is_understood_somehow(value in any::<String>()) {
-            let _ = (is_open_metrics(&value), accepts_gzip([&*value].into_iter()));
+        fn named_value_decides_beside_any_header(
+            value in prop_oneof![any::<String>(), "((text/plain|\\*/\\*|gzip|\\*)(;q=[01.]{0,3})?,?){0,3}"],
+        ) {
+            prop_assert_eq!(format([&*value, "text/plain"].into_iter()), Format::Text);
+            let refusing = format!("{value},application/openmetrics-text;q=0");
+            prop_assert_eq!(is_open_metrics(&refusing), is_open_metrics(&value));
+            prop_assert!(accepts_gzip([&*value, "gzip"].into_iter()));
+            prop_assert!(!accepts_gzip([&*value, "gzip;q=0"].into_iter()));
         }
 
         #[test]

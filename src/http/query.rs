@@ -110,8 +110,14 @@ mod tests {
         }
 
         #[test]
-        fn any_query_is_read_or_refused(text in any::<String>()) {
-            let _ = Query::parse(Some(&text), &["a"]);
+        fn any_query_has_known_parameters_or_error(
+            text in prop_oneof![any::<String>(), "(a|%61|b)?[=&%0-9+é]{0,8}(&a=[b%]{0,2})?"],
+        ) {
+            if let Ok(query) = Query::parse(Some(&text), &["a"]) {
+                prop_assert!(query.parameters.iter().all(|(name, _)| name == "a"), "{:?}", query);
+                let bytes: usize = query.values("a").map(str::len).sum();
+                prop_assert!(bytes + query.parameters.len() <= text.len(), "{:?}", query);
+            }
         }
     }
 }

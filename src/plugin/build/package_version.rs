@@ -125,8 +125,16 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_texts_do_not_panic(text in any::<String>()) {
-            let _ = PackageVersion::parse(&text);
+        fn read_versions_have_one_spelling(
+            text in prop_oneof![any::<String>(), "[0-9]{1,2}(\\.[0-9]{1,2}){1,3}(-(rc\\.)?[0-9]{1,2})?"],
+        ) {
+            if let Some(PackageVersion { numbers: [major, minor, patch], candidate }) = PackageVersion::parse(&text) {
+                let end = match candidate {
+                    Candidate::Numbered(number) => format!("-rc.{number}"),
+                    Candidate::Release => String::new(),
+                };
+                prop_assert_eq!(format!("{major}.{minor}.{patch}{end}"), text);
+            }
         }
     }
 }

@@ -171,10 +171,13 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let (ration, bytes) = (Ration::default(), AtomicUsize::new(0));
         let mut passing = Box::pin(endless(RationedStream::new(Ready(usize::MAX), &ration), true, &bytes));
+        let mut polls = 0;
         runtime.block_on(std::future::poll_fn(|context| {
             ration.renew();
+            polls += 1;
             let polled = passing.as_mut().poll(context);
             if bytes.load(Ordering::Relaxed) > 4 << 20 { Poll::Ready(()) } else { polled }
         }));
+        assert_eq!(bytes.load(Ordering::Relaxed), polls * POLL_BYTES, "each poll has the whole ration");
     }
 }

@@ -165,11 +165,20 @@ mod tests {
             prop_assert_eq!(server_end_point(&damaged[..cut.index(damaged.len())]), None);
         }
 
+        /// Another hash than the default one is named by the parameters, which are a sequence.
         #[test]
-        fn arbitrary_parameters_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-            if let Ok(parameters) = Any::from_der(&bytes) {
-                let _ = pss_hash(&parameters);
-            }
+        fn hash_of_arbitrary_parameters_is_named(
+            content in prop::collection::vec(any::<u8>(), 0..40),
+            is_sequence in any::<bool>(),
+        ) {
+            let length = u8::try_from(content.len()).expect("short");
+            let bytes = if is_sequence { [&[0x30, length], &*content].concat() } else { content };
+            let parameters = Any::from_der(&bytes).ok();
+            let Some(hash) = parameters.and_then(|parameters| pss_hash(&parameters)) else { return Ok(()) };
+            let is_named = HASHES.iter().any(|(oid, own)| {
+                *own == hash && bytes.windows(oid.as_bytes().len()).any(|part| part == oid.as_bytes())
+            });
+            prop_assert!(bytes[0] == 0x30 && (hash == Hash::Sha256 || is_named), "{:?}", hash);
         }
     }
 }

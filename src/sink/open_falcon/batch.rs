@@ -151,9 +151,18 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_unpacked_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kept in 0_usize..40) {
-            let _ = unpack(&bytes);
-            let _ = unpack(&[&packed(b"[1,2,3]")[..kept.min(20)], &*bytes].concat());
+        fn unpacked_bytes_have_the_checksum_of_gzip(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            kept in 0_usize..40,
+        ) {
+            for body in [bytes.clone(), [&packed(b"[1,2,3]")[..kept.min(20)], &*bytes].concat()] {
+                if let Some(text) = unpack(&body) {
+                    let mut crc = flate2::Crc::new();
+                    crc.update(&text);
+                    let trailer = [crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].concat();
+                    prop_assert!(body.windows(trailer.len()).any(|part| part == trailer), "{:?}", text);
+                }
+            }
         }
     }
 }

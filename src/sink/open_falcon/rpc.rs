@@ -200,9 +200,24 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = ObjectScanner::default().scan(&bytes);
-            let _ = parse_response::<u64>(&bytes, 1);
+        fn any_bytes_are_an_object_or_none(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                "[ \n]{0,2}[{}\"\\\\x]{0,9}".prop_map(String::into_bytes),
+                " ?\\{(\"id\":[12],?)?(\"result\":[0-9]{1,3})?\\}?".prop_map(String::into_bytes),
+            ],
+        ) {
+            let first = bytes.iter().find(|byte| !b" \t\r\n".contains(byte));
+            let end = ObjectScanner::default().scan(&bytes);
+            prop_assert_eq!(end == ObjectEnd::NoObject, first.is_some_and(|first| *first != b'{'));
+            if let ObjectEnd::At(length) = end {
+                prop_assert_eq!(bytes[..length].last(), Some(&b'}'));
+            }
+            if parse_response::<u64>(&bytes, 1).is_ok() {
+                let response: Value = serde_json::from_slice(&bytes).expect("JSON");
+                prop_assert_eq!(&response["id"], 1);
+                prop_assert!(matches!(end, ObjectEnd::At(_)));
+            }
         }
     }
 }

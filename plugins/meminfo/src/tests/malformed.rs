@@ -64,6 +64,7 @@ fn fields_beyond_the_limit_are_left_out() {
     assert!(warnings[0].contains("has more than the 500 fields that are measured"), "{warnings:?}");
 }
 
+/// A sample has no fields that the text does not have.
 #[test]
 fn any_text_is_a_sample_or_an_error() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -78,6 +79,12 @@ fn any_text_is_a_sample_or_an_error() {
     for _ in 0..3000 {
         let text: String = (0..random(40)).map(|_| parts[random(parts.len())]).collect();
         // The harness checks the SDK's rules: names, labels, numbers.
-        let _ = start(host(&text), "{}").tick();
+        let Ok(sample) = start(host(&text), "{}").tick() else { continue };
+        let flat = text.replace(')', "").replace('(', "_");
+        for key in sample.keys() {
+            let name = key.strip_prefix("meminfo.").expect("the module").trim_end_matches("_bytes");
+            assert!(flat.contains(&format!("{name}:")), "{key} of {text:?}");
+        }
+        assert!(sample.len() <= text.lines().count(), "{text:?}");
     }
 }

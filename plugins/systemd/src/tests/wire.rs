@@ -204,7 +204,8 @@ fn malformed_messages_are_rejected() {
     assert_eq!(Message::decode(&long).expect_err("malformed").0, "has another length than it says");
 }
 
-/// Of any flipped bits and cuts, none reads beyond the bytes or is a panic.
+/// Of any flipped bits and cuts, none reads beyond the bytes or is a panic: a message has its length, and its texts are
+/// within it.
 #[test]
 fn damaged_messages_are_messages_or_errors() {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
@@ -228,10 +229,18 @@ fn damaged_messages_are_messages_or_errors() {
         if random.below(3) == 0 {
             bytes.truncate(cut);
         }
-        let _ = length(&bytes);
-        if let Ok(Message::Reply { result: Ok(body), .. }) = Message::decode(&bytes) {
-            let _ = body.reader("v").map(|mut values| values.variant());
-            let _ = body.reader("a(ssssssouso)").map(|list| Units::read(list, &Selection::all(), 10));
+        let Ok(message) = Message::decode(&bytes) else { continue };
+        if let Ok(length) = length(&bytes) {
+            assert_eq!(length, Some(bytes.len()), "{bytes:?}");
+        }
+        let Message::Reply { result: Ok(body), .. } = message else { continue };
+        let sent = String::from_utf8_lossy(&bytes);
+        if let Ok(Value::Text(text)) = body.reader("v").and_then(|mut values| values.variant()) {
+            assert!(sent.contains(text), "{text:?} in {bytes:?}");
+        }
+        if let Ok(units) = body.reader("a(ssssssouso)").and_then(|list| Units::read(list, &Selection::all(), 2)) {
+            assert!(units.selected.iter().all(|unit| sent.contains(&unit.name)), "{units:?} in {bytes:?}");
+            assert!(units.selected.len() + units.left_out <= 3 && units.selected.len() <= 2, "{units:?} in {bytes:?}");
         }
     }
 }

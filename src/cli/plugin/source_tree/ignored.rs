@@ -146,8 +146,14 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_lines_do_not_panic(text in any::<String>(), path in proptest::collection::vec(any::<String>(), 1..4)) {
-            let _ = Ignored::new(&text).contains(&path, true);
+        fn last_line_decides_after_any_text(
+            text in prop_oneof![any::<String>(), "([!a/*?#]{0,4}\n){0,4}"],
+            path in proptest::collection::vec(prop_oneof![any::<String>(), "[a-c]{1,2}"], 1..4),
+            is_directory in any::<bool>(),
+        ) {
+            let is_ignored = |last: &str| Ignored::new(&format!("{text}\n{last}")).contains(&path, is_directory);
+            prop_assert_eq!((is_ignored("*"), is_ignored("!*")), (true, false));
+            prop_assert_eq!(is_ignored("# comment"), Ignored::new(&text).contains(&path, is_directory));
         }
     }
 }

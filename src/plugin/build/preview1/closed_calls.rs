@@ -249,12 +249,29 @@ mod tests {
             prop_assert_eq!(extended(&section, more, &[8]), expected);
         }
 
+        /// A module that can be read in spite of its damage is marked, and has its exports and the global afterwards.
         #[test]
-        fn damaged_modules_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..20), at in 0_usize..200) {
+        fn damaged_modules_do_not_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..20),
+            at in 0_usize..200,
+            is_cut in any::<bool>(),
+        ) {
             let mut module = wat::parse_str(MODULE).expect("valid");
             let at = at % module.len();
-            module.splice(at.., bytes);
-            let _ = mark(&module);
+            let end = if is_cut { module.len() } else { module.len().min(at + bytes.len()) };
+            module.splice(at..end, bytes);
+            let Ok(marked) = mark(&module) else { return Ok(()) };
+            let before = Contents::read(&module).expect("it was marked");
+            if !before.sections.iter().any(|(id, _)| *id == EXPORT) {
+                // There is nothing to call.
+                return Ok(());
+            }
+            let after = Contents::read(&marked).expect("a marked module can be read");
+            let names = |contents: &Contents<'_>| -> Vec<String> {
+                contents.exports.iter().map(|export| export.name.to_owned()).collect()
+            };
+            prop_assert_eq!(names(&after), [names(&before), vec![CLOSED.to_owned()]].concat());
+            prop_assert_eq!(after.globals, before.globals + 1);
         }
     }
 }

@@ -182,9 +182,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_content_is_parsed(content in prop::collection::vec(any::<u8>(), 0..200)) {
-            for kind in [StateFile::Stat, StateFile::Status] {
-                let _ = kind.session(&content);
+        fn session_of_any_content_is_in_it(
+            content in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                "(7 \\(a\\) S )?[0-9a-z) ]{0,20}".prop_map(String::into_bytes),
+                "(a:\t1\n)?NSsid:[\t0-9\n-]{0,9}".prop_map(String::into_bytes),
+            ],
+        ) {
+            for session in [StateFile::Stat, StateFile::Status].into_iter().filter_map(|kind| kind.session(&content)) {
+                prop_assert!(String::from_utf8_lossy(&content).contains(&session.to_string()), "{}", session);
             }
         }
 
