@@ -1,5 +1,6 @@
 //! The settings: targets and their expected responses. The agent validates URLs and headers when it sends a request.
 
+use gauged_plugin::service::check_no_user;
 use gauged_plugin::{Error, Texts, parse_setting};
 use serde::de::{Deserialize, Deserializer};
 
@@ -75,6 +76,9 @@ impl Settings {
             let invalid = |key: &str, why: &str| Err(Error::invalid(&format!("targets[{number}].{key}"), why));
             if !target.url.starts_with("http://") && !target.url.starts_with("https://") {
                 return invalid("url", "must start with http:// or https://");
+            }
+            if let Err(why) = check_no_user(&target.url, "write a header `authorization` into `headers`") {
+                return invalid("url", &why);
             }
             if target.name().is_empty() || target.name().len() > MAX_NAME_BYTES {
                 return invalid("name", "must have 1 to 1024 characters; the default is the URL");

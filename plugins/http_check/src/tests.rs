@@ -265,6 +265,11 @@ fn invalid_settings_name_their_key() {
         (r#"{"target": []}"#.to_owned(), "target", "unknown key"),
         (target(""), "targets[1].url", "is missing"),
         (target(r#""url": "a:80""#), "targets[1].url", "must start with http:// or https://"),
+        (
+            target(r#""url": "http://u:secret@b/", "name": "b""#),
+            "targets[1].url",
+            "must not have a user and a password before the host, where labels and the log show them; write a header `authorization`",
+        ),
         (target(r#""url": "http://a/""#), "targets[1].name", "is used twice"),
         (target(r#""url": "http://b/", "name": """#), "targets[1].name", "1 to 1024 characters"),
         (target(r#""url": "http://b/", "status": 99"#), "targets[1].status", "is 99; expected a status such as 200"),

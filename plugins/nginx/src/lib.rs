@@ -6,7 +6,7 @@ mod status;
 use gauged_plugin::bounds::OPERATIONS_PER_SECOND;
 use gauged_plugin::http::Request;
 use gauged_plugin::rates::Rates;
-use gauged_plugin::service::{Failure, Poller, Service};
+use gauged_plugin::service::{Failure, Poller, Service, check_no_user};
 use gauged_plugin::skipped::Skip;
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use status::Status;
@@ -73,6 +73,8 @@ impl Plugin for Nginx {
             return Err(Error::invalid("urls", message));
         }
         for (number, url) in urls.iter().enumerate() {
+            check_no_user(url, "remove them, and `allow` the agent's address in nginx")
+                .map_err(|why| Error::invalid(&format!("urls[{number}]"), why))?;
             if urls.iter().take(number).any(|other| other == url) {
                 return Err(Error::invalid(&format!("urls[{number}]"), "is listed twice; remove it"));
             }

@@ -147,15 +147,17 @@ fn missing_grant_and_invalid_url_are_errors() {
     let wrong = Harness::<Nginx>::start(host, r#"{"urls": ["nginx"]}"#).expect("only the agent rejects it").tick();
     assert_eq!(wrong, Err(Error::invalid("urls[0]", "the URL \"nginx\" has no scheme")));
 
-    for (config, key) in [
-        (r#"{"urls": []}"#, "urls"),
-        (r#"{"urls": ["http://a/", "http://b/", "http://a/"]}"#, "urls[2]"),
-        (r#"{"url": "http://a/"}"#, "url"),
+    for (config, key, message) in [
+        (r#"{"urls": []}"#, "urls", "has 0 URLs"),
+        (r#"{"urls": ["http://a/", "http://b/", "http://a/"]}"#, "urls[2]", "is listed twice"),
+        (r#"{"urls": ["http://a/u@b", "http://u:secret@a/"]}"#, "urls[1]", "must not have a user and a password"),
+        (r#"{"url": "http://a/"}"#, "url", "unknown key"),
     ] {
         let Err(Error::InvalidConfig(errors)) = Harness::<Nginx>::start(Host::new(), config) else {
             panic!("{config} is valid");
         };
         assert_eq!(errors[0].key, key);
+        assert!(errors[0].message.starts_with(message), "{config}: {}", errors[0].message);
     }
 }
 

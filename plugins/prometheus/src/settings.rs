@@ -1,6 +1,7 @@
 //! The settings: targets, and what is kept of each. The agent validates URLs and headers when it sends a request.
 
 use gauged_plugin::select::Pattern;
+use gauged_plugin::service::{authority, check_no_user};
 use gauged_plugin::{Error, Texts};
 use serde::Deserialize;
 
@@ -90,12 +91,6 @@ impl TargetSettings {
     }
 }
 
-/// Host and port of a URL.
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?', '#']).next().unwrap_or_default()
-}
-
 impl Settings {
     /// Checks the values beyond their types.
     pub(crate) fn validate(&self) -> Result<(), Error> {
@@ -112,9 +107,8 @@ impl Settings {
             if !target.url.starts_with("http://") && !target.url.starts_with("https://") {
                 return invalid("url", "must start with http:// or https://");
             }
-            // The user and the password would be in the name, the module and the grant.
-            if authority(&target.url).contains('@') {
-                return invalid("url", "must not have a user; write it into `username` and `password`");
+            if let Err(why) = check_no_user(&target.url, "write them into `username` and `password`") {
+                return invalid("url", &why);
             }
             if target.unix_socket.as_deref().is_some_and(|path| !path.starts_with('/')) {
                 return invalid("unix_socket", "must be an absolute path, such as /run/app.sock");

@@ -6,7 +6,7 @@ mod resp;
 
 use gauged_plugin::net::Connection;
 use gauged_plugin::rates::Rates;
-use gauged_plugin::service::{Failure, Poller, Service};
+use gauged_plugin::service::{Failure, Poller, Service, check_no_user};
 use gauged_plugin::skipped::{Reason, Skip};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use info::{FAILURE, FAILURES, MAX_DATABASES, MAX_REPLICAS, METRICS, Measured, UP};
@@ -78,6 +78,9 @@ impl Plugin for Redis {
         }
         for (number, settings) in servers.iter().enumerate() {
             let invalid = |key: &str, why: &str| Err(Error::invalid(&format!("servers[{number}].{key}"), why));
+            if let Err(why) = check_no_user(&settings.address, "write them into `username` and `password`") {
+                return invalid("address", &why);
+            }
             if servers.iter().take(number).any(|other| other.address == settings.address) {
                 return invalid("address", "is listed twice; remove one");
             }

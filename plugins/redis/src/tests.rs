@@ -433,18 +433,23 @@ fn servers_are_polled_independently() {
 #[test]
 fn invalid_settings_name_their_key() {
     let many: Vec<String> = (0..17).map(|at| format!(r#"{{"address": "h{at}:1"}}"#)).collect();
-    for (config, key) in [
-        (r#"{"servers": []}"#.to_owned(), "servers"),
-        (format!("{{\"servers\": [{}]}}", many.join(",")), "servers"),
-        (r#"{"servers": [{"address": "a:1"}, {"address": "a:1"}]}"#.to_owned(), "servers[1].address"),
-        (r#"{"servers": [{"address": "a:1", "username": "x"}]}"#.to_owned(), "servers[0].password"),
-        (r#"{"servers": [{"password": "x"}]}"#.to_owned(), "servers[0].address"),
-        (r#"{"server": "a:1"}"#.to_owned(), "server"),
+    let server = |settings: &str| format!(r#"{{"servers": [{{{settings}}}]}}"#);
+    let no_user = "must not have a user and a password before the host";
+    for (config, key, message) in [
+        (r#"{"servers": []}"#.to_owned(), "servers", "has 0 servers"),
+        (format!("{{\"servers\": [{}]}}", many.join(",")), "servers", "has 17 servers"),
+        (server(r#""address": "a:1"}, {"address": "a:1""#), "servers[1].address", "is listed twice"),
+        (server(r#""address": "u:secret@a:1""#), "servers[0].address", no_user),
+        (server(r#""address": "unix:/u@a"}, {"address": "redis://:secret@a:1/0""#), "servers[1].address", no_user),
+        (server(r#""address": "a:1", "username": "x""#), "servers[0].password", "is missing"),
+        (server(r#""password": "x""#), "servers[0].address", "is missing"),
+        (r#"{"server": "a:1"}"#.to_owned(), "server", "unknown key"),
     ] {
         let Err(Error::InvalidConfig(errors)) = Harness::<Redis>::start(Host::new(), &config) else {
             panic!("{config} is valid");
         };
         assert_eq!(errors[0].key, key, "{config}");
+        assert!(errors[0].message.starts_with(message), "{config}: {}", errors[0].message);
     }
     let mut host = Host::new();
     host.connection_fails("redis", net::Error::InvalidAddress("it has no port".to_owned()));

@@ -46,10 +46,12 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+mod address;
 mod deadline;
 pub mod figure;
 mod poller;
 
+pub use address::{authority, check_no_user};
 pub use deadline::Deadline;
 pub use poller::Poller;
 

@@ -2,9 +2,8 @@
 
 use gauged_plugin::Error;
 use gauged_plugin::descriptor::{Described as _, FoundMetric, MAX_NAME_BYTES};
-use gauged_plugin::http::origin;
 use gauged_plugin::json::Query;
-use gauged_plugin::service::Service;
+use gauged_plugin::service::{Service, check_no_user};
 
 use super::{DocumentSettings, Fetch, Kind, MetricSettings, Settings};
 use crate::metric::{Metric, Name};
@@ -70,20 +69,19 @@ impl Settings {
 }
 
 /// Checks a URL or path; returns whether it is a URL.
-fn check_source<'a>(source: &str, mut known: impl Iterator<Item = &'a str>) -> Result<bool, &'static str> {
+fn check_source<'a>(source: &str, mut known: impl Iterator<Item = &'a str>) -> Result<bool, String> {
     let is_url = source.starts_with("http://") || source.starts_with("https://");
     if !is_url && !source.starts_with('/') {
-        return Err("must begin with http://, https:// or /");
+        return Err("must begin with http://, https:// or /".to_owned());
     }
-    // The user and the password would be in the labels and the grant.
-    if is_url && origin(source).contains('@') {
-        return Err("must not have a user; write it into `user` and `password`");
+    if is_url {
+        check_no_user(source, "write them into `user` and `password`")?;
     }
     if source.len() > MAX_SOURCE_BYTES {
-        return Err("has more than 1024 bytes");
+        return Err("has more than 1024 bytes".to_owned());
     }
     if known.any(|known| known == source) {
-        return Err("is listed twice; write all metrics of a source into one document");
+        return Err("is listed twice; write all metrics of a source into one document".to_owned());
     }
     Ok(is_url)
 }

@@ -53,7 +53,7 @@ fn invalid_documents_are_rejected() {
         (
             format!(r#"{{"documents": [{{"sources": ["/a@b", "http://a/b@c", "http://u:secret@a/b"], {metrics}}}]}}"#),
             "documents[0].sources[2]",
-            "must not have a user; write it into `user` and `password`",
+            "must not have a user and a password before the host, where labels and the log show them; write them into `user` and `password`",
         ),
         (
             format!(r#"{{"documents": [{{"sources": ["/a", "/{}"], {metrics}}}]}}"#, "b".repeat(1024)),
