@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme_metrics, assert_settings,
+    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme, assert_settings,
     not_permitted, read_config,
 };
 use gauged_plugin::{Capability, OsError, Value};
@@ -445,8 +445,8 @@ fn default_selection_is_services_and_containers() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Cgroup>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Cgroup>();
 }
 
 #[test]

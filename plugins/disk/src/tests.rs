@@ -3,7 +3,7 @@
 use gauged_plugin::OsError;
 use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_line_damage_is_contained,
-    assert_lines_are_independent, assert_readme_metrics, assert_settings, expect,
+    assert_lines_are_independent, assert_readme, assert_settings, expect,
 };
 
 use super::*;
@@ -296,8 +296,8 @@ fn kernel_without_diskstats_is_unsupported() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Disks>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Disks>();
 }
 
 #[test]

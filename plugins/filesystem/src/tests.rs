@@ -2,7 +2,7 @@
 
 use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_line_damage_is_contained,
-    assert_lines_are_independent, assert_readme_metrics, assert_settings, expect,
+    assert_lines_are_independent, assert_readme, assert_settings, expect,
 };
 use gauged_plugin::{Capability, OsError, Value};
 
@@ -359,8 +359,8 @@ fn damaged_line_costs_only_its_mount() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Filesystem>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Filesystem>();
 }
 
 #[test]

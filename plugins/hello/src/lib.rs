@@ -12,7 +12,7 @@ gauged_plugin::metrics! {
 }
 
 gauged_plugin::settings! {
-    /// Names to greet.
+    /// Names to greet, at least one.
     "names": "list of texts" = r#"["world"]"#;
 }
 
@@ -55,7 +55,7 @@ gauged_plugin::export!(Hello);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Harness, Host, assert_readme_metrics, assert_settings};
+    use gauged_plugin::testing::{Harness, Host, assert_readme, assert_settings};
 
     use super::*;
 
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn readme_lists_the_metrics() {
-        assert_readme_metrics::<Hello>();
+    fn readme_lists_metrics_and_settings() {
+        assert_readme::<Hello>();
     }
 }

@@ -19,9 +19,9 @@ gauged_plugin::settings! {
     "targets[].name": "text";
     /// The method of the request.
     "targets[].method": "text" = "\"GET\"";
-    /// The expected status: a number, or a range in quotes.
+    /// The expected status: a number such as `204`, or a range in quotes.
     "targets[].status": "text or integer" = "\"200-299\"";
-    /// A text that the body must contain.
+    /// An exact text that the body must contain.
     "targets[].contains": "text";
     /// Headers of the request by name; put secrets here and not into the URL.
     "targets[].headers": "table of texts" = "{}";
@@ -29,7 +29,7 @@ gauged_plugin::settings! {
     "targets[].headers.*": "text", secret;
     /// The unix socket to send the request to. The URL has the host to name and the path to ask for.
     "targets[].unix_socket": "text";
-    /// The time limit in milliseconds; the target's share of the call's time without it.
+    /// The time limit in milliseconds; the target's share of the call's time without it, which is also the maximum.
     "targets[].timeout_ms": "integer";
 }
 

@@ -2,7 +2,7 @@
 
 use gauged_plugin::http::{self, Times};
 use gauged_plugin::testing::{
-    FIRST_TICK_UNIX_SECONDS, Harness, Host, REQUEST_FAILURES, assert_failures, assert_readme_metrics,
+    FIRST_TICK_UNIX_SECONDS, Harness, Host, REQUEST_FAILURES, assert_failures, assert_readme,
     assert_reply_damage_is_contained, assert_settings, expect, response, tls_session,
 };
 use gauged_plugin::{Capability, OsError, TlsSession, Value};
@@ -296,8 +296,8 @@ fn invalid_settings_name_their_key() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<HttpCheck>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<HttpCheck>();
     assert_failures::<HttpCheck>(REQUEST_FAILURES);
 }
 

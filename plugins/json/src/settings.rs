@@ -15,7 +15,7 @@ gauged_plugin::settings! {
     "documents[].module": "text" = "\"json\"";
     /// The path of a unix socket to connect to. The URLs have the host to name and the path to ask for.
     "documents[].unix_socket": "text";
-    /// Headers of the request by name.
+    /// Headers of the request by name; `accept` is `application/json` unless it is among them.
     "documents[].headers": "table of texts" = "{}";
     /// The value of a header.
     "documents[].headers.*": "text", secret;
@@ -33,13 +33,13 @@ gauged_plugin::settings! {
     "documents[].metrics": "list of tables", required;
     /// The path of the value: keys with points between them, `[0]` for an element, `*` for all, `{name}` for all with the label `name`.
     "documents[].metrics[].path": "text", required;
-    /// The name; made of the last key of the path without it.
+    /// The name: letters, digits and underscores, the unit last; made of the last key of the path without it.
     "documents[].metrics[].name": "text";
-    /// The kind: `gauge`, `counter`, `info` (1 with the text in the label `value`) or `text`.
+    /// The kind: `gauge`, `counter`, `info` (1 with the text in the label `value`) or `text` (in JSON outputs only).
     "documents[].metrics[].kind": "text" = "\"gauge\"";
-    /// The unit in UCUM: `By`, `s`, `{request}`.
+    /// The unit in UCUM: `By`, `s`, `%`, `{request}`.
     "documents[].metrics[].unit": "text" = "\"1\"";
-    /// One sentence on the meaning of a rising value.
+    /// One sentence on the meaning of a rising value; the path without it.
     "documents[].metrics[].description": "text";
     /// Labels, with the paths of their values. The stars of such a path stand for what those of the metric's path stand for.
     "documents[].metrics[].labels": "table of texts" = "{}";
@@ -49,7 +49,7 @@ gauged_plugin::settings! {
     "documents[].metrics[].values": "table of numbers" = "{}";
     /// The number for a text.
     "documents[].metrics[].values.*": "number";
-    /// A number to multiply values by, such as 0.001 for milliseconds.
+    /// A number to multiply values by, such as 0.001 for milliseconds, which makes seconds of them.
     "documents[].metrics[].scale": "number";
     /// Whether a document may lack the value, so that its absence is not reported.
     "documents[].metrics[].optional": "boolean" = "false";

@@ -3,7 +3,7 @@
 use std::fs;
 
 use gauged_plugin::testing::{
-    FILE_FAILURES, Harness, Host, REQUEST_FAILURES, SampleMap, assert_failures, assert_golden, assert_readme_metrics,
+    FILE_FAILURES, Harness, Host, REQUEST_FAILURES, SampleMap, assert_failures, assert_golden, assert_readme,
     assert_settings, response,
 };
 use gauged_plugin::{Capability, OsError, Value, files, http};
@@ -348,8 +348,8 @@ fn settings_are_declared_with_their_defaults() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Json>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Json>();
     assert_failures::<Json>(REQUEST_FAILURES);
     assert_failures::<Json>(FILE_FAILURES);
 }

@@ -3,7 +3,7 @@
 
 use gauged_plugin::Value;
 use gauged_plugin::testing::{
-    Harness, Host, assert_damage_is_contained, assert_golden, assert_readme_metrics, assert_settings,
+    Harness, Host, assert_damage_is_contained, assert_golden, assert_readme, assert_settings,
 };
 
 use super::*;
@@ -262,8 +262,8 @@ fn damaged_file_costs_only_its_metrics() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Kernel>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Kernel>();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use gauged_plugin::testing::{
     Harness, Host, assert_damage_is_contained_for, assert_golden, assert_line_damage_is_contained,
-    assert_lines_are_independent, assert_not_permitted, assert_readme_metrics, assert_settings, not_permitted,
+    assert_lines_are_independent, assert_not_permitted, assert_readme, assert_settings, not_permitted,
 };
 use gauged_plugin::{Value, files};
 
@@ -182,8 +182,8 @@ fn damaged_file_costs_only_its_fields() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Meminfo>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Meminfo>();
 }
 
 #[test]

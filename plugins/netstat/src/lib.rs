@@ -99,7 +99,7 @@ gauged_plugin::settings! {
     "fields.exclude": "list of patterns" = gauged_plugin::json_list!(DEFAULT_EXCLUDED_FIELDS);
     /// Fields in addition to `fields`.
     "more": "list of patterns" = "[]";
-    /// Whether TCP sockets are counted by state: at a price for each socket.
+    /// Whether TCP sockets are counted by state, which costs some milliseconds for each thousand sockets.
     "tcp_states": "boolean" = "false";
 }
 

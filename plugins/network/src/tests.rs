@@ -2,7 +2,7 @@
 
 use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_line_damage_is_contained,
-    assert_lines_are_independent, assert_readme_metrics, assert_settings, not_permitted,
+    assert_lines_are_independent, assert_readme, assert_settings, not_permitted,
 };
 use gauged_plugin::{Capability, OsError, Value, files};
 
@@ -353,8 +353,8 @@ fn columns_are_found_by_name() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Network>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Network>();
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The plugin with scripted servers.
 
 use gauged_plugin::testing::{
-    Harness, Host, REQUEST_FAILURES, assert_failures, assert_readme_metrics, assert_reply_damage_is_contained,
-    assert_settings, expect, response,
+    Harness, Host, REQUEST_FAILURES, assert_failures, assert_readme, assert_reply_damage_is_contained, assert_settings,
+    expect, response,
 };
 use gauged_plugin::{Capability, OsError, Value, http};
 
@@ -172,8 +172,8 @@ fn status_is_fetched_from_a_unix_socket() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Nginx>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Nginx>();
     assert_failures::<Nginx>(REQUEST_FAILURES);
 }
 

@@ -1,7 +1,7 @@
 //! The plugin on fixture machines.
 
 use gauged_plugin::testing::{
-    Harness, Host, assert_damage_is_contained, assert_golden, assert_readme_metrics, assert_settings, expect,
+    Harness, Host, assert_damage_is_contained, assert_golden, assert_readme, assert_settings, expect,
 };
 use gauged_plugin::{PermissionError, Value};
 
@@ -248,8 +248,8 @@ fn hidden_table_is_not_an_absent_one() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Ports>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Ports>();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The plugin on fixture machines: a new kernel, and one of the first with pressure stall information.
 
-use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained_for, assert_golden, assert_readme_metrics};
+use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained_for, assert_golden, assert_readme};
 use gauged_plugin::{OsError, Value};
 
 use super::*;
@@ -131,6 +131,6 @@ fn damaged_file_costs_only_its_resource() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Pressure>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Pressure>();
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_golden, assert_readme_metrics, assert_settings, expect, not_permitted,
+    Harness, Host, SampleMap, assert_golden, assert_readme, assert_settings, expect, not_permitted,
 };
 use gauged_plugin::{Capability, OsError, PermissionError, Value};
 
@@ -459,8 +459,8 @@ fn invalid_settings_name_their_key() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Process>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Process>();
 }
 
 #[test]

@@ -31,9 +31,10 @@ gauged_plugin::settings! {
     "targets[].labels": "table of texts" = "{}";
     /// The value of an added label.
     "targets[].labels.*": "text";
-    /// Whether a metric's own label wins over an added one of the same name. Otherwise it is renamed to `exported_…`.
+    /// Whether a metric's own label wins over an added one of the same name. Otherwise it is renamed to `exported_…`, as
+    /// Prometheus does.
     "targets[].honor_labels": "boolean" = "false";
-    /// Patterns for names of metrics; all without it.
+    /// Patterns for names of metrics, in which `*` stands for any text; all without it.
     "targets[].include": "list of patterns" = "[]";
     /// Patterns for names of metrics to leave out.
     "targets[].exclude": "list of patterns" = "[]";
@@ -47,9 +48,10 @@ gauged_plugin::settings! {
     "targets[].password": "text", secret;
     /// The token of bearer authorization.
     "targets[].bearer_token": "text", secret;
-    /// The time limit in milliseconds; the target's share of the call's time without it.
+    /// The time limit in milliseconds; the target's share of the call's time without it, which is also the maximum.
     "targets[].timeout_ms": "integer";
-    /// The most samples of a scrape: lines of the text; by default half of the metrics that a plugin may have. Further ones are left out.
+    /// The most samples of a scrape: lines of the text, of which a bucket is one; by default half of the metrics that a plugin may have.
+    /// Further ones are left out.
     "targets[].max_samples": "integer" = "10000";
 }
 

@@ -2,8 +2,8 @@
 
 use gauged_plugin::http::{self, Response};
 use gauged_plugin::testing::{
-    Harness, Host, REQUEST_FAILURES, SampleMap, assert_failures, assert_golden, assert_readme_metrics, assert_settings,
-    expect, response,
+    Harness, Host, REQUEST_FAILURES, SampleMap, assert_failures, assert_golden, assert_readme, assert_settings, expect,
+    response,
 };
 use gauged_plugin::{Capability, OsError};
 
@@ -330,6 +330,6 @@ fn invalid_settings_are_rejected() {
 #[test]
 fn settings_and_readme_are_complete() {
     assert_settings::<Prometheus>("{}");
-    assert_readme_metrics::<Prometheus>();
+    assert_readme::<Prometheus>();
     assert_failures::<Prometheus>(REQUEST_FAILURES);
 }

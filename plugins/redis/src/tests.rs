@@ -1,8 +1,8 @@
 //! The plugin with scripted servers: old and new ones, masters and replicas, and other programs.
 
 use gauged_plugin::testing::{
-    CONNECTION_FAILURES, Harness, Host, SampleMap, ScriptedConnection, assert_failures, assert_golden,
-    assert_readme_metrics, assert_settings,
+    CONNECTION_FAILURES, Harness, Host, SampleMap, ScriptedConnection, assert_failures, assert_golden, assert_readme,
+    assert_settings,
 };
 use gauged_plugin::{Capability, OsError, Value, net};
 
@@ -461,8 +461,8 @@ fn invalid_settings_name_their_key() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Redis>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Redis>();
     assert_failures::<Redis>(CONNECTION_FAILURES);
 }
 

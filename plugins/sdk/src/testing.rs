@@ -66,7 +66,7 @@ pub use damage::{
 };
 pub use expect_test::expect;
 pub use failures::{CONNECTION_FAILURES, FILE_FAILURES, REQUEST_FAILURES, assert_failures};
-pub use golden::{assert_golden, assert_readme_metrics, metrics_table};
+pub use golden::{assert_golden, assert_readme, metrics_table, settings_table};
 pub use reply_damage::assert_reply_damage_is_contained;
 pub use sample_map::SampleMap;
 pub use scripted_connection::{ScriptedConnection, tls_channel};

@@ -31,13 +31,14 @@ gauged_plugin::settings! {
     "units.include": "list of patterns" = "[]";
     /// Units without metrics of their own; it wins over `include`.
     "units.exclude": "list of patterns" = gauged_plugin::json_list!(DEFAULT_EXCLUDED);
-    /// Whether restarts of services are measured: a call to systemd for each service.
+    /// Whether restarts of services are measured (`service_restarts_total`): a call to systemd for each service.
     "restarts": "boolean" = "false";
-    /// Whether the times at which units became active are measured: a call to systemd for each active unit.
+    /// Whether the times at which units became active are measured (`unit_start_time_seconds`): a call to systemd for each active unit.
     "start_times": "boolean" = "false";
-    /// Whether the tasks of services and their limits are measured: two calls to systemd for each service.
+    /// Whether the tasks of services and their limits are measured (`unit_tasks_current`, `unit_tasks_max`): two calls for each service.
     "tasks": "boolean" = "false";
-    /// The most units with metrics of their own; with more than 2000 the plugin needs higher `limits`, of nine metrics for each.
+    /// The most units with metrics of their own, by name, from 1 to 50,000; with more than 2,000 the plugin needs higher `limits`, of nine
+    /// metrics for each.
     "max_units": "integer" = "2000";
     /// The socket: that of the system bus, or for root systemd's own, `unix:/run/systemd/private`.
     // The bus listens there on every distribution; `/var/run` leads there.

@@ -1,6 +1,6 @@
 //! The plugin on scripted connections of a bus.
 
-use gauged_plugin::testing::{Harness, Host, ScriptedConnection, assert_readme_metrics, assert_settings, expect};
+use gauged_plugin::testing::{Harness, Host, ScriptedConnection, assert_readme, assert_settings, expect};
 use gauged_plugin::{Capability, OsError, PermissionError};
 
 use self::message::{ByteOrder, Listed};
@@ -287,8 +287,8 @@ fn invalid_settings_name_their_key() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Systemd>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Systemd>();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The plugin on fixture machines.
 
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme_metrics, assert_settings,
+    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme, assert_settings,
     not_permitted,
 };
 use gauged_plugin::{Capability, OsError, files};
@@ -224,8 +224,8 @@ fn host_without_sensors_is_unsupported_after_boot() {
 }
 
 #[test]
-fn readme_lists_the_metrics() {
-    assert_readme_metrics::<Temperature>();
+fn readme_lists_metrics_and_settings() {
+    assert_readme::<Temperature>();
 }
 
 #[test]

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use gauged_plugin::files::{self, FileStatus};
 use gauged_plugin::testing::{
-    FIRST_TICK_UNIX_SECONDS, Harness, Host, SampleMap, assert_golden, assert_readme_metrics, assert_settings,
-    not_permitted,
+    FIRST_TICK_UNIX_SECONDS, Harness, Host, SampleMap, assert_golden, assert_readme, assert_settings, not_permitted,
 };
 use gauged_plugin::{Capability, OsError};
 
@@ -241,5 +240,5 @@ fn invalid_directories_are_rejected() {
 #[test]
 fn settings_and_readme_are_complete() {
     assert_settings::<Textfile>(CONFIG);
-    assert_readme_metrics::<Textfile>();
+    assert_readme::<Textfile>();
 }

@@ -42,7 +42,7 @@ gauged_plugin::export!(Uptime);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained, assert_readme_metrics};
+    use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained, assert_readme};
 
     use super::*;
 
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn readme_lists_the_metrics() {
-        assert_readme_metrics::<Uptime>();
+    fn readme_lists_metrics_and_settings() {
+        assert_readme::<Uptime>();
     }
 }

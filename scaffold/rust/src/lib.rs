@@ -65,7 +65,7 @@ gauged_plugin::export!(Processes);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Harness, Host, assert_readme_metrics, assert_settings};
+    use gauged_plugin::testing::{Harness, Host, assert_readme, assert_settings};
 
     use super::*;
 
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn readme_lists_the_metrics() {
-        assert_readme_metrics::<Processes>();
+    fn readme_lists_metrics_and_settings() {
+        assert_readme::<Processes>();
     }
 }
