@@ -1,6 +1,6 @@
 //! Addresses of services in settings, as URLs or as `host:port`.
 
-/// Host and port of a URL or an address, behind the user if it has one.
+/// Host and port of a URL or an address, with the user before them if there is one.
 ///
 /// ```
 /// use gauged_plugin::service::authority;
