@@ -17,6 +17,9 @@ const MAX_DEPTH: usize = 6;
 /// The most directories listed in one walk, to bound its time.
 const MAX_DIRECTORIES: usize = 5_000;
 
+/// The number of limits that are read together.
+const LIMITS_PER_BATCH: usize = 500;
+
 /// The controllers of version 1 with accounting; hierarchies have their names, alone or joined (`cpu,cpuacct`).
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
 
@@ -54,16 +57,18 @@ pub(crate) fn find_groups(selection: &Selection, skipped: &mut Skipped) -> Resul
     if let (Some(failure), true) = (walk.refused, walk.found.is_empty()) {
         return Err(failure.into());
     }
-    let mut groups = Vec::new();
+    let (mut groups, mut limits) = (Vec::new(), Vec::new());
     for (label, files) in walk.found {
-        let (limits, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(kind, _)| kind.is_limit());
+        let (of_limits, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(kind, _)| kind.is_limit());
         // Before Linux 4.15, version 2 beside version 1 has no accounting. A group without files would count as gone at
         // each tick and cause a new walk.
         if files.is_empty() {
             continue;
         }
-        groups.push(Group { label, files, limits: read_limits(limits, skipped) });
+        limits.extend(of_limits.into_iter().map(|(kind, path)| (groups.len(), kind, path)));
+        groups.push(Group { label, files, limits: Limits::default() });
     }
+    read_limits(&mut groups, &limits, skipped);
     Ok(groups)
 }
 
@@ -125,7 +130,7 @@ impl Walk<'_> {
             }
             if directory.matches('/').count() < ROOT.matches('/').count() + MAX_DEPTH {
                 let groups = entries.iter().rev().filter(|entry| entry.kind == FileType::Directory);
-                pending.extend(groups.map(|entry| format!("{directory}/{}", entry.name)));
+                pending.extend(groups.map(|entry| [&directory, "/", &entry.name].concat()));
             }
         }
         Ok(())
@@ -137,22 +142,25 @@ impl Walk<'_> {
         for (name, kind) in FileKind::FILES {
             // Kernels have the file without descendants, the recursive one, or both.
             let is_second = |suffix: &str| name.strip_suffix(suffix).is_none() && has(&[name, suffix].concat());
-            let is_known = files.iter().any(|(_, path)| path.ends_with(&format!("/{name}")));
-            if has(name) && !is_known && !is_second("_recursive") {
-                files.push((kind, format!("{directory}/{name}")));
+            let is_known = |path: &str| path.rsplit_once('/').is_some_and(|(_, known)| known == name);
+            if has(name) && !files.iter().any(|(_, path)| is_known(path)) && !is_second("_recursive") {
+                files.push((kind, [directory, "/", name].concat()));
             }
         }
     }
 }
 
-fn read_limits(files: Vec<(FileKind, String)>, skipped: &mut Skipped) -> Limits {
-    let mut limits = Limits::default();
-    for (kind, path) in files {
-        if let Some(file) = skipped.keep(File::read(&path).map_err(InFile), kind.limit_name()) {
-            skipped.keep(limits.parse(kind, &file).map_err(InFile), kind.limit_name());
+/// Reads the limits of groups from files, each with the place of its group.
+fn read_limits(groups: &mut [Group], files: &[(usize, FileKind, String)], skipped: &mut Skipped) {
+    for batch in files.chunks(LIMITS_PER_BATCH) {
+        let paths: Vec<String> = batch.iter().map(|(_, _, path)| path.clone()).collect();
+        for ((group, kind, _), read) in batch.iter().zip(File::read_many(&paths)) {
+            let limit = kind.limit_name();
+            if let (Some(group), Some(file)) = (groups.get_mut(*group), skipped.keep(read.map_err(InFile), limit)) {
+                skipped.keep(group.limits.parse(*kind, &file).map_err(InFile), limit);
+            }
         }
     }
-    limits
 }
 
 #[cfg(test)]
