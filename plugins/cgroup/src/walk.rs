@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 6;
 /// The most directories listed in one walk, to bound its time.
 const MAX_DIRECTORIES: usize = 5_000;
 
-/// The number of limits that are read together.
+/// The number of limits that are read together: few calls of the agent, and little memory.
 const LIMITS_PER_BATCH: usize = 500;
 
 /// The controllers of version 1 with accounting; hierarchies have their names, alone or joined (`cpu,cpuacct`).

@@ -39,7 +39,7 @@ gauged_plugin::settings! {
     "documents[].metrics[].kind": "text" = "\"gauge\"";
     /// The unit in UCUM: `By`, `s`, `%`, `{request}`.
     "documents[].metrics[].unit": "text" = "\"1\"";
-    /// One sentence on the meaning of a rising value; the path without it.
+    /// One sentence on the meaning of a rising value; without it, that the value is at this path.
     "documents[].metrics[].description": "text";
     /// Labels, with the paths of their values. The stars of such a path stand for what those of the metric's path stand for.
     "documents[].metrics[].labels": "table of texts" = "{}";

@@ -20,7 +20,7 @@ const MAX_LABEL_BYTES: usize = 4096;
 gauged_plugin::settings! {
     /// Programs to scrape, at most 99. Each origin needs a grant `fetch`.
     "targets": "list of tables" = "[]";
-    /// The URL of the metrics, `http` or `https`.
+    /// The URL of the metrics, `http` or `https`. The log shows it: put secrets into `headers`.
     "targets[].url": "text", required;
     /// The path of a unix socket to connect to. The URL has the host to name and the path to ask for.
     "targets[].unix_socket": "text";
@@ -46,7 +46,7 @@ gauged_plugin::settings! {
     "targets[].username": "text";
     /// The password of this user.
     "targets[].password": "text", secret;
-    /// The token of bearer authorization.
+    /// The token of bearer authorization; not together with `username`.
     "targets[].bearer_token": "text", secret;
     /// The time limit in milliseconds; the target's share of the call's time without it, which is also the maximum.
     "targets[].timeout_ms": "integer";

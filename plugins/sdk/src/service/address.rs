@@ -30,7 +30,11 @@ pub fn authority(address: &str) -> &str {
 ///
 /// It has a user. The message does not show it.
 pub fn check_no_user(address: &str, remedy: &str) -> Result<(), String> {
-    if authority(address).contains('@') {
+    let authority = authority(address);
+    // A password may have one of the characters that end the host: what is before it is no port then.
+    let port = if authority.ends_with(']') { None } else { authority.rsplit_once(':') };
+    let is_cut = port.is_some_and(|(_, port)| !port.bytes().all(|byte| byte.is_ascii_digit())) && address.contains('@');
+    if authority.contains('@') || is_cut {
         let why = "must not have a user and a password before the host, where labels and the log show them; ";
         return Err([why, remedy].concat());
     }
@@ -43,15 +47,33 @@ mod tests {
 
     #[test]
     fn user_is_found_before_the_host_only() {
-        for with_user in
-            ["http://a:b@c/d", "https://a@c:1?d", "HTTP://a:@c#d", "redis://:b@c:6379", "a:b@c:6379", "a%40:b@c"]
-        {
+        for with_user in [
+            "http://a:b@c/d",
+            "https://a@c:1?d",
+            "HTTP://a:@c#d",
+            "redis://:b@c:6379",
+            "a:b@c:6379",
+            "a%40:b@c",
+            "http://a:b#1@c/",
+            "a:b/1@c:6379",
+            "a:b?@c:6379",
+        ] {
             let why = check_no_user(with_user, "remove it").expect_err(with_user);
             assert!(why.ends_with("; remove it") && !why.contains(with_user), "{why}");
         }
-        for without in
-            ["http://c/a@b", "http://c?a@b", "http://c#a@b", "c:1", "[::1]:1", "unix:/run/a@b.sock", "/srv/a@b", ""]
-        {
+        for without in [
+            "http://c/a@b",
+            "http://c:1/a@b",
+            "http://[::1]/a@b",
+            "http://[::1]:1/a@b",
+            "http://c?a@b",
+            "http://c#a@b",
+            "c:1",
+            "[::1]:1",
+            "unix:/run/a@b.sock",
+            "/srv/a@b",
+            "",
+        ] {
             assert_eq!(check_no_user(without, "remove it"), Ok(()), "{without}");
         }
     }
