@@ -1,4 +1,4 @@
-//! Fuzz targets of plugins: the probe of files, the grants of paths, and the conversion of results.
+//! Fuzz targets of plugins: the probe of files, the grants of paths, the conversion of results, and the certificates of peers.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::imports::{Target, circles, functions, references, tests};
+use self::imports::{Target, circles, functions, references, test_functions};
 use crate::harness::repository;
 
 /// The most lines of a file; a longer one does more than one thing.
@@ -212,7 +212,7 @@ fn function_names_begin_with_no_pronoun() {
 fn test_names_have_at_most_eight_words() {
     let files = sources(&["src", "tests", "plugins", "benches", "fuzz", "scaffold"]);
     let names: Vec<(&String, String)> =
-        files.iter().flat_map(|(file, text)| tests(text).into_iter().map(move |name| (file, name))).collect();
+        files.iter().flat_map(|(file, text)| test_functions(text).into_iter().map(move |name| (file, name))).collect();
     assert!(names.len() > 2000, "only {} tests were found", names.len());
     let is_long = |name: &str| name.split('_').count() > TEST_WORDS;
     let long: Vec<String> =

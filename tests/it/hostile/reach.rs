@@ -236,7 +236,7 @@ fn random_arguments_never_panic_the_host() {
         .import("gauged:plugin/http", "fetch", &format!("(func $fetch (param{}))", " i32".repeat(17)))
         .with(&call.replace("HOST_RESULT", &HOST_RESULT.to_string()))
         .before_collect("(call $all)");
-    let mut test = HostileTest::at_interval(INTERVAL, "timeout = \"60s\"\nread = [\"/*\", \"/*/*\"]");
+    let mut test = HostileTest::at_interval(INTERVAL, "timeout = \"10s\"\nread = [\"/*\", \"/*/*\"]");
     test.install(&guest.module());
     let mut returned = 0;
     while returned < 5 {

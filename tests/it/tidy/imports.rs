@@ -1,5 +1,5 @@
-//! The paths in a Rust source, imported or written inline, and the circles that imports form. Works on tokens: it knows no
-//! types, and expands no macros.
+//! The paths in a Rust source, imported or written inline, the circles that imports form, and the names of its functions. Works on
+//! tokens: it knows no types, and expands no macros.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -40,7 +40,7 @@ pub fn functions(text: &str) -> Vec<String> {
 }
 
 /// The names of the functions under `#[test]`, or under that of a library, such as `#[tokio::test]`.
-pub fn tests(text: &str) -> Vec<String> {
+pub fn test_functions(text: &str) -> Vec<String> {
     let (mut found, mut is_test) = (Vec::new(), false);
     for part in tokens(text).windows(3) {
         match part {
@@ -488,9 +488,9 @@ mod tests {
     }
 
     #[test]
-    fn tests_are_found_by_attribute() {
+    fn test_functions_are_found_by_attribute() {
         let text = "#[cfg(test)] fn a() {} proptest! { #[test] #[cfg(unix)] fn b(x in 0..9) {} } #[test] pub fn c() {}
             #[tokio::test(start_paused = true)] async fn d() { x::test(); } fn e() {}";
-        assert_eq!(tests(text), ["b", "c", "d"]);
+        assert_eq!(test_functions(text), ["b", "c", "d"]);
     }
 }

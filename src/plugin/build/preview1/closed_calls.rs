@@ -251,7 +251,7 @@ mod tests {
 
         /// A module that can be read in spite of its damage is marked, and has its exports and the global afterwards.
         #[test]
-        fn damaged_modules_do_not_panic(
+        fn damaged_modules_keep_their_exports(
             bytes in proptest::collection::vec(any::<u8>(), 0..20),
             at in 0_usize..200,
             is_cut in any::<bool>(),
